@@ -1,0 +1,1 @@
+"""Where messages and state are kept: the contracts in `base`, one adapter a file."""
