@@ -47,23 +47,26 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """A silence that a template asks for: this part of the message is no event, and why."""
+    """A silence that a template asks for: this part of the message is no event, and why. `because` is which rule said so."""
 
     reason: str
+    because: str = ""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One event, and what the rules make of it before any alert is known.
 
-    `severity` is None where neither the event nor the rules say one. `trace` explains the decision: one line for each
-    step, in words a person understands.
+    `dropped_by` names the plugin that wants it dropped. `severity` is None where the message names none: a new alert takes `default_severity`, an old one keeps its own.
+    `trace` explains the decision: one line for each step, in words a person understands.
     """
 
     action: Action
     reason: str | None = None
     event: Event | None = None
     severity: Severity | None = None
+    default_severity: Severity = "warning"
+    dropped_by: str | None = None
     trace: tuple[str, ...] = ()
 
 

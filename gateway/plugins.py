@@ -1,0 +1,363 @@
+"""
+What is installed: built-in templates, pip packages and files in `plugins_dir`, through one loader.
+
+Metadata is read without importing a plugin's code. Each plugin is loaded on its own: a broken one is listed with its error
+and stops nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import pluggy
+
+import gateway
+from gateway import hookspecs
+from gateway.config import Settings
+from gateway.errors import GatewayError, NotFoundError, PluginError, SlugTakenError, TemplateError
+from gateway.hookspecs import hookimpl
+from gateway.models import Channel, Event, Ignored, Integration
+from gateway.template import Read, Request, TemplateFolder, describe
+
+GROUP = "gateway.plugins"
+IMPORT_DEADLINE = 5.0
+"""How many seconds the import of a plugin may take."""
+_log = logging.getLogger("gateway.plugins")
+
+
+class Card(msgspec.Struct, kw_only=True):
+    """A template as the gallery shows it. `error` says why it cannot be used; name and channel are then guesses."""
+
+    slug: str
+    name: str
+    channel: Channel
+    distribution: str
+    version: str
+    folder: TemplateFolder
+    error: str | None = None
+
+
+class PluginInfo(msgspec.Struct, kw_only=True):
+    """A plugin as `plugins list` shows it."""
+
+    name: str
+    origin: str
+    distribution: str
+    version: str
+    templates: list[str] = []
+    hooks: list[str] = []
+    error: str | None = None
+
+
+class Plugins:
+    """All plugins of one process. Nothing is shared between two of these."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.manager = pluggy.PluginManager("gateway")
+        self.manager.add_hookspecs(hookspecs)
+        self.cards: dict[str, Card] = {}
+        self.infos: list[PluginInfo] = []
+        self._broken_cards: list[Card] = []
+        self._readers: dict[str, object] = {}
+        self._reads: dict[str, Read] = {}
+        if settings.trace_plugins:
+            self.manager.trace.root.setwriter(lambda text: _log.info("%s", text.rstrip()))
+            self.manager.enable_tracing()
+
+    def gallery(self) -> list[Card]:
+        """Every card by slug, those with errors included."""
+        return sorted([*self.cards.values(), *self._broken_cards], key=lambda card: (card.slug, card.error or ""))
+
+    def template(self, slug: str) -> TemplateFolder:
+        """The template of this slug; raises NotFoundError with the nearest slug, TemplateError where it is broken."""
+        card = self.cards.get(slug)
+        if card is None:
+            for broken in self._broken_cards:
+                if broken.slug == slug:
+                    raise TemplateError(broken.error or "")
+            from gateway.config import nearest
+
+            msg = f"there is no template {slug!r}{nearest(slug, list(self.cards))}; `alert-gateway templates list` shows all"
+            raise NotFoundError(msg)
+        return card.folder
+
+    def read_of(self, slug: str) -> Read:
+        """What reads a message with this template: the `read` hook, called for it alone, inside installed wrappers."""
+        if slug not in self._readers:
+            reader = _TemplateReader(self.template(slug))
+            self.manager.register(reader, f"read:{slug}")
+            self._readers[slug] = reader
+            self._reads.clear()  # each caller leaves out the templates known when it was made
+        if slug not in self._reads:
+            others = [reader for other, reader in self._readers.items() if other != slug]
+            caller = self.manager.subset_hook_caller("read", remove_plugins=others)
+            self._reads[slug] = lambda request: caller(request=request)
+        return self._reads[slug]
+
+    @property
+    def has_event_hooks(self) -> bool:
+        """Whether anyone wants to enrich or drop events."""
+        return bool(self.manager.hook.enrich_event.get_hookimpls() or self.manager.hook.drop_event.get_hookimpls())
+
+    def enriched(self, event: Event, integration: Integration) -> Event:
+        """The event after every `enrich_event`, each seeing what the one before made of it."""
+        for impl in reversed(self.manager.hook.enrich_event.get_hookimpls()):
+            better = impl.function(**_arguments(impl.argnames, event=event, integration=integration))
+            if better is None:
+                continue
+            if not isinstance(better, Event):
+                msg = f"enrich_event of {impl.plugin_name} gave a {type(better).__name__}, not an Event"
+                raise PluginError(msg)
+            event = better
+        return event
+
+    def dropped(self, event: Event, integration: Integration) -> str | None:
+        """Who drops this event and why, `acme: nightly test`; None where nobody does."""
+        for impl in reversed(self.manager.hook.drop_event.get_hookimpls()):
+            reason = impl.function(**_arguments(impl.argnames, event=event, integration=integration))
+            if reason is not None:
+                return f"{impl.plugin_name}: {reason}"
+        return None
+
+    def add(self, plugin: object, info: PluginInfo) -> None:
+        """Register one plugin and take its templates; what goes wrong is kept in its info."""
+        self.infos.append(info)
+        try:
+            self.manager.register(plugin, info.name)
+            self.manager.check_pending()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is this plugin's alone
+            info.error = describe(error)
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
+            return
+        callers = self.manager.get_hookcallers(plugin) or []
+        info.hooks = sorted(caller.name for caller in callers)
+        for caller in callers:
+            if caller.name == "register_templates":
+                impl = next(impl for impl in caller.get_hookimpls() if impl.plugin is plugin)
+                try:
+                    for folder in impl.function():
+                        self._take(folder, info)
+                except BaseException as error:  # noqa: BLE001
+                    info.error = describe(error)
+
+    def fail(self, info: PluginInfo) -> None:
+        """List a plugin that could not be loaded."""
+        self.infos.append(info)
+        _log.warning("plugin %s of %s is not loaded: %s", info.name, info.distribution, info.error)
+
+    def _take(self, folder: TemplateFolder, info: PluginInfo) -> None:
+        card = Card(
+            slug=folder.slug,
+            name=folder.slug,
+            channel="API",
+            distribution=info.distribution,
+            version=info.version,
+            folder=folder,
+        )
+        info.templates.append(folder.slug)
+        try:
+            taken = self.cards.get(folder.slug)
+            if taken is not None:
+                msg = f"the slug {folder.slug!r} is taken: {taken.distribution} and {info.distribution} both bring it"
+                raise SlugTakenError(msg)
+            card.name = folder.file.name
+            card.channel = folder.file.channel
+        except GatewayError as error:
+            card.error = str(error)
+            info.error = info.error or str(error)
+            self._broken_cards.append(card)
+        else:
+            self.cards[folder.slug] = card
+
+
+class _TemplateReader:
+    """A template as a plugin: its `read` is a hook implementation like any other."""
+
+    def __init__(self, folder: TemplateFolder) -> None:
+        self._folder = folder
+
+    @hookimpl
+    def read(self, request: Request) -> list[Event | Ignored] | Iterable[Event | Ignored]:
+        read = self._folder.load_read()
+        if read is not None:
+            found = read(request)
+            # A generator is run here, so that wrappers see what it raises; the bound keeps an endless one from filling memory.
+            return found if found is None or isinstance(found, list) else _head(found)
+        assert request.table is not None  # noqa: S101  # the rulebook sets it
+        return request.table(request)
+
+
+class _Templates:
+    """A plugin that brings template folders and nothing else."""
+
+    def __init__(self, folders: Callable[[], Iterable[TemplateFolder]]) -> None:
+        self._folders = folders
+
+    @hookimpl
+    def register_templates(self) -> Iterable[TemplateFolder]:
+        return self._folders()
+
+
+def load_plugins(settings: Settings, *, code: bool = False) -> Plugins:
+    """
+    Everything installed. Plugins that are more than template folders are imported only where `code` is asked for.
+
+    Never raises because of a plugin.
+    """
+    plugins = Plugins(settings)
+    version = gateway.__version__
+    plugins.add(
+        _Templates(lambda: _folders(builtin_dir())),
+        PluginInfo(name="built-in", origin="built-in", distribution="alert-gateway", version=version),
+    )
+    allowed = None if settings.load_plugins is None else _names(settings.load_plugins)
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        _load_entry(plugins, entry, allowed, code=code)
+    if settings.plugins_dir is not None:
+        _load_dir(plugins, settings.plugins_dir, code=code)
+    return plugins
+
+
+def builtin_dir() -> Path:
+    """Where the built-in templates lie: in the wheel, or in a checkout."""
+    here = Path(gateway.__file__).parent
+    inside = here / "_plugins"
+    return inside if inside.is_dir() else here.parent / "plugins"
+
+
+def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, allowed: frozenset[str] | None, *, code: bool) -> None:
+    distribution = entry.dist.name if entry.dist else "unknown"
+    version = entry.dist.version if entry.dist else "unknown"
+    info = PluginInfo(name=entry.name, origin="installed", distribution=distribution, version=version)
+    if allowed is not None and _normal(distribution) not in allowed:
+        info.error = "not loaded: GATEWAY_LOAD_PLUGINS does not name its distribution"
+        plugins.infos.append(info)
+        return
+    try:
+        folder = _folder_of(entry)
+    except Exception as error:  # noqa: BLE001  # a finder of a broken package may raise anything
+        info.error = describe(error)
+        plugins.fail(info)
+        return
+    if folder is not None:
+        template = TemplateFolder(folder, entry.name)
+        plugins.add(_Templates(lambda: [template]), info)
+    elif code:
+        try:
+            with _time_limit(IMPORT_DEADLINE, entry.name):
+                plugin = entry.load()
+        except BaseException as error:  # noqa: BLE001  # also SystemExit at import
+            info.error = describe(error)
+            plugins.fail(info)
+            return
+        if isinstance(plugin, type) and not isinstance(plugin, pluggy.PluginManager):
+            plugin = plugin()
+        plugins.add(_Templates(lambda: [plugin]) if isinstance(plugin, TemplateFolder) else plugin, info)
+    else:
+        plugins.infos.append(info)
+
+
+def _folder_of(entry: importlib.metadata.EntryPoint) -> Path | None:
+    """The folder of a package that is a template, found without importing it; None where it is something else."""
+    top, _, rest = entry.module.partition(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        msg = f"No module named {top!r}"
+        raise PluginError(msg)
+    for place in spec.submodule_search_locations or ():
+        folder = Path(place, *rest.split(".")) if rest else Path(place)
+        if (folder / "template.toml").is_file():
+            return folder
+    return None
+
+
+def _load_dir(plugins: Plugins, folder: Path, *, code: bool) -> None:
+    info = PluginInfo(name=str(folder), origin="plugins_dir", distribution=str(folder), version="")
+    if not folder.is_dir():
+        info.error = f"GATEWAY_PLUGINS_DIR: {folder} is not a folder"
+        plugins.fail(info)
+        return
+    plugins.add(_Templates(lambda: _folders(folder)), info)
+    for path in sorted(folder.glob("*.py")):
+        one = PluginInfo(name=path.stem, origin="plugins_dir", distribution=str(path), version="")
+        if not code:
+            plugins.infos.append(one)
+            continue
+        try:
+            with _time_limit(IMPORT_DEADLINE, path.stem):
+                plugin = _module(path)
+        except BaseException as error:  # noqa: BLE001
+            one.error = describe(error)
+            plugins.fail(one)
+        else:
+            plugins.add(plugin, one)
+
+
+def _module(path: Path) -> object:
+    name = "gateway_plugin_" + path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        msg = f"{path} cannot be imported"
+        raise PluginError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _folders(folder: Path) -> Iterator[TemplateFolder]:
+    for path in sorted(folder.iterdir()):
+        if (path / "template.toml").is_file():
+            yield TemplateFolder(path)
+
+
+def _head(found: Iterable[Event | Ignored]) -> list[Event | Ignored]:
+    from itertools import islice
+
+    from gateway.rulebook import MAX_EVENTS
+
+    return list(islice(found, MAX_EVENTS + 1))
+
+
+def _arguments(names: tuple[str, ...], **known: Any) -> dict[str, Any]:
+    return {name: known[name] for name in names}
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(_normal(name.strip()) for name in text.split(",") if name.strip())
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+@contextmanager
+def _time_limit(seconds: float, name: str) -> Iterator[None]:
+    """Interrupt what takes longer, where signals can (in the main thread); elsewhere let it take its time."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def too_long(_signal: int, _frame: FrameType | None) -> None:
+        msg = f"importing {name} took over {seconds:g} s"
+        raise PluginError(msg)
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,270 @@
+"""
+A template and an integration's own settings, compiled: what is read out of a message, and what it means.
+
+Pure: the same request gives the same readings, and nothing outside is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from gateway.errors import TemplateError, UnreadableError
+from gateway.mapping import Hole, Text, Texts
+from gateway.models import Action, Event, Ignored, Reading
+from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_severities
+from gateway.template import FieldTexts, Read, Request, TemplateFile, TemplateFolder
+
+MAX_EVENTS = 10_000
+MAX_TAGS = 100
+LIMITS = {
+    "source": 200,
+    "source_name": 1000,
+    "source_url": 4000,
+    "source_status": 500,
+    "source_severity": 500,
+    "subject": 1000,
+    "description": 32_000,
+    "short_text": 500,
+    "assignee": 500,
+    "topic": 500,
+}
+"""How many characters of a field are kept; the message itself is kept whole."""
+MAX_ID = 64_000
+_TEXT_FIELDS = tuple(name for name in EVENT_FIELDS if name != "tags")
+_ORDER: tuple[Action, ...] = ("open", "close", "update")
+_EARLIEST_YEAR = 1971  # 0001-01-01 and 1970-01-01 are how vendors say "none"
+_MILLISECONDS_FROM = 100_000_000_000
+
+
+class Rulebook:
+    """How the messages of one integration are read."""
+
+    def __init__(
+        self,
+        file: TemplateFile,
+        *,
+        read: Read | None = None,
+        has_code: bool = False,
+        own_fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        Compile it; raises TemplateError that names the key.
+
+        `read` is what reads a request: the hook, or None for the table alone. Where the template `has_code`, of `[fields]`
+        only those that the integration set itself (`own_fields`) are read from the message, over what the code gave.
+        """
+        self.file = file
+        self._read = read
+        self._has_code = has_code
+        self._each = Hole(file.each) if file.each else None
+        fields = msgspec.convert(dict(own_fields or {}), FieldTexts) if has_code else file.fields
+        self._texts: list[tuple[str, Text]] = []
+        for name in _TEXT_FIELDS:
+            source = getattr(fields, name)
+            if source is not None:
+                self._texts.append((name, _compiled(name, source)))
+        self._tags = Texts(fields.tags) if fields.tags is not None else None
+        self._occurred_at = _compiled("occurred_at", fields.occurred_at) if fields.occurred_at else None
+        if not has_code and file.fields.source_id is None:
+            msg = "[fields] has no source_id: without it a recovery cannot be tied to its problem"
+            raise TemplateError(msg)
+        self._ignore = [(rule.reason, compile_condition(rule, f"[[ignore]][{at}]")) for at, rule in enumerate(file.ignore)]
+        self._rules: list[tuple[Action, Test]] = []
+        for action in _ORDER:
+            rule = getattr(file, action)
+            if rule is not None:
+                self._rules.append((action, compile_condition(rule, f"[{action}]")))
+        if not any(action == "open" for action, _ in self._rules):
+            msg = "[open] is missing: no message would ever open an alert"
+            raise TemplateError(msg)
+        self._severity = compile_severities(file.severity)
+
+    def readings(self, request: Request) -> list[Reading]:
+        """
+        What the message says, event by event.
+
+        Raises UnreadableError that says what is missing or wrong, and whatever the template's own code raises.
+        """
+        scopes: list[dict[str, Any]] = []
+        if not self._has_code:
+            scopes = self._scopes(request)
+            if not scopes:
+                return [Reading(action="ignore", reason=f"the list {self.file.each!r} is empty")]
+            request.table = lambda _: [self._event(scope) for scope in scopes]
+        found = self._read(request) if self._read is not None else request.table(request)  # type: ignore[misc]
+        items = _bounded(found)
+        if len(items) != len(scopes):
+            scopes = [request.scope] * len(items)
+        return [self._judged(item, scope) for item, scope in zip(items, scopes, strict=True)]
+
+    def _scopes(self, request: Request) -> list[dict[str, Any]]:
+        if self._each is None:
+            return [request.scope]
+        elements = self._each.find(request.scope)
+        if not isinstance(elements, list):
+            msg = f"each = {self._each.expression!r} finds no list in the message"
+            raise UnreadableError(msg)
+        if len(elements) > MAX_EVENTS:
+            msg = f"the message holds {len(elements)} events; at most {MAX_EVENTS} are read"
+            raise UnreadableError(msg)
+        return [request.scope_of(element) for element in elements]
+
+    def _event(self, scope: Mapping[str, Any]) -> Event | Ignored:
+        values = self._values(scope)
+        for reason, test in self._ignore:  # before the id is asked for: a test message need not have one
+            holds, sentence = test(values, scope)
+            if holds:
+                return Ignored(reason, sentence)
+        if "source_id" not in values:
+            msg = f"source_id: {self.file.fields.source_id!r} finds nothing in the message"
+            raise UnreadableError(msg)
+        return Event(**values)
+
+    def _values(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, text in self._texts:
+            value = text.text(scope)
+            if value is not None:
+                values[name] = value
+        if self._tags is not None:
+            values["tags"] = self._tags.find(scope)
+        if self._occurred_at is not None:
+            values["occurred_at"] = moment(self._occurred_at.find(scope))
+        return values
+
+    def _judged(self, item: Event | Ignored, scope: Mapping[str, Any]) -> Reading:
+        if isinstance(item, Ignored):
+            return Reading(action="ignore", reason=item.reason, trace=(f"ignore: {item.because or item.reason}",))
+        if self._has_code and (values := self._values(scope)):
+            item = msgspec.structs.replace(item, **values)
+        event = tidy(item, self.file.name)
+        fields: Fields = {name: getattr(event, name) for name in EVENT_FIELDS}
+        if self._has_code:
+            for reason, test in self._ignore:
+                holds, sentence = test(fields, scope)
+                if holds:
+                    return Reading(action="ignore", reason=reason, event=event, trace=(f"ignore: {sentence}",))
+        severity, why = self._severity(fields, scope)
+        trace: list[str] = []
+        for action, test in self._rules:
+            holds, sentence = test(fields, scope)
+            trace.append(f"{action}: {sentence}")
+            if holds:
+                trace.append(why)
+                return Reading(
+                    action=action,
+                    event=event,
+                    severity=severity,
+                    default_severity=self.file.severity.default,
+                    trace=tuple(trace),
+                )
+        status = event.source_status
+        reason = "the message names no status" if status is None else f"status {status[:100]!r} is in no list"
+        return Reading(action="ignore", reason=reason, event=event, severity=severity, trace=tuple(trace))
+
+
+def _bounded(found: Iterable[Event | Ignored] | None) -> list[Event | Ignored]:
+    """What a `read` gave, as a list; raises UnreadableError where it is nothing, too much, or not events."""
+    hint = "to read nothing on purpose it gives Ignored(reason)"
+    if found is None:
+        msg = f"the template's read() gave None; {hint}"
+        raise UnreadableError(msg)
+    items = list(islice(found, MAX_EVENTS + 1))
+    if not items:
+        msg = f"the template's read() gave no events; {hint}"
+        raise UnreadableError(msg)
+    if len(items) > MAX_EVENTS:
+        msg = f"the template's read() gave more than {MAX_EVENTS} events"
+        raise UnreadableError(msg)
+    for item in items:
+        if not isinstance(item, Event | Ignored):
+            msg = f"the template's read() gave a {type(item).__name__}, not Event or Ignored"
+            raise UnreadableError(msg)
+    return items
+
+
+def compile_rulebook(template: TemplateFolder, settings: Mapping[str, Any], read: Read | None = None) -> Rulebook:
+    """The rulebook of an integration: its template, its own settings, and the hook that reads; the code itself without one."""
+    own = settings.get("fields")
+    file = template.merged(settings)
+    return Rulebook(file, read=read or template.load_read(), has_code=template.has_code, own_fields=own)
+
+
+def tidy(event: Event, source: str) -> Event:
+    """
+    The event, fit to be stored: texts trimmed and cut, NUL and lone surrogates replaced, times without sense left out.
+
+    Raises UnreadableError where a field has the wrong type, or the id is empty or over 64,000 characters.
+    """
+    values: dict[str, Any] = {}
+    for name in _TEXT_FIELDS:
+        value = getattr(event, name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            msg = f"{name} is a {type(value).__name__}, not text"
+            raise UnreadableError(msg)
+        value = clean(value)
+        if name in LIMITS and len(value) > LIMITS[name]:
+            value = f"{value[: LIMITS[name]]}… ({len(value) - LIMITS[name]} more characters)"
+        if value:
+            values[name] = value
+    identity = values.get("source_id", "")
+    if not identity or len(identity) > MAX_ID:
+        msg = f"source_id has {len(identity)} characters; 1 to {MAX_ID} are allowed"
+        raise UnreadableError(msg)
+    values.setdefault("source", source)
+    if not isinstance(event.tags, tuple | list) or not all(isinstance(tag, str) for tag in event.tags):
+        msg = "tags is not a list of texts"
+        raise UnreadableError(msg)
+    values["tags"] = tuple(dict.fromkeys(filter(None, (clean(tag)[:500] for tag in event.tags[:MAX_TAGS]))))
+    when = event.occurred_at
+    if when is not None:
+        if not isinstance(when, datetime):
+            msg = f"occurred_at is a {type(when).__name__}, not a datetime"
+            raise UnreadableError(msg)
+        values["occurred_at"] = when if when.year >= _EARLIEST_YEAR else None
+    return Event(**values)
+
+
+def clean(text: str) -> str:
+    """Trimmed; NUL shown as ␀ and lone surrogates replaced, which no database and no JSON reader takes."""
+    text = text.strip()
+    if "\0" in text:
+        text = text.replace("\0", "\N{SYMBOL FOR NULL}")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def moment(value: Any) -> datetime | None:
+    """ISO 8601 text, or seconds or milliseconds since 1970 as number or text; None for anything else. Without zone: UTC."""
+    if isinstance(value, str):
+        value = value.strip()
+        try:
+            value = float(value)
+        except ValueError:
+            try:
+                parsed = datetime.fromisoformat(value)
+                return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+            except (ValueError, OverflowError):
+                return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+
+def _compiled(name: str, source: str) -> Text:
+    try:
+        return Text(source)
+    except TemplateError as error:
+        msg = f"[fields] {name}: {error}"
+        raise TemplateError(msg) from None

@@ -1,0 +1,247 @@
+"""
+What the vendor's words mean, as data: conditions, and the rules to open, close, update and rank.
+
+A condition looks at one field and has one operator: *is one of, contains, starts with, matches (RE2), is present*; `not`
+turns it round. Texts are compared without regard to case, and to white space at their ends, unless `case_sensitive` says
+otherwise. `all` and `any` hold further conditions.
+
+The order is: ignore, open, close, update; where none holds the status is in no list, and the event is ignored. (Open comes
+before close: where a value is in both lists, an alert too many is better than one too few.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+import re2
+
+from gateway.errors import TemplateError
+from gateway.mapping import Text, flat
+from gateway.models import SEVERITIES, Severity
+
+MAX_PATTERN = 1024
+MAX_SUBJECT = 64 * 1024
+_SHOWN_VALUES = 6
+
+
+class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"not_": "not"}):
+    """
+    A condition as it is written in template.toml.
+
+    `field` is a field of the event (`source_status` where it is not said) or a text with holes, `{monitor.state}`. A field
+    that holds a list meets a condition where one of its items does.
+    """
+
+    field: str | None = None
+    is_one_of: list[str | int | float | bool] | None = None
+    contains: list[str] | None = None
+    starts_with: list[str] | None = None
+    matches: str | None = None
+    is_present: bool | None = None
+    not_: bool = False
+    case_sensitive: bool = False
+    all: list[Condition] | None = None
+    any: list[Condition] | None = None
+
+    operators: ClassVar[tuple[str, ...]] = ("is_one_of", "contains", "starts_with", "matches", "is_present")
+
+
+class IgnoreRule(Condition, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"not_": "not"}):
+    """A condition under which an event is ignored, and the reason that the Inbound Log gives."""
+
+    reason: str
+
+
+class SeverityRules(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    Which of the vendor's severities is which of ours: a list of values of `source_severity`, or a condition.
+
+    The first that holds decides, from critical down; `default` where none does.
+    """
+
+    critical: list[str | int | float] | Condition | None = None
+    error: list[str | int | float] | Condition | None = None
+    warning: list[str | int | float] | Condition | None = None
+    info: list[str | int | float] | Condition | None = None
+    default: Severity = "warning"
+
+
+Fields = Mapping[str, Any]
+Test = Callable[[Fields, Any], tuple[bool, str]]
+"""(fields of the event, scope of the message) → (holds, the sentence that says so)"""
+
+
+def compile_condition(condition: Condition, where: str, default_field: str = "source_status") -> Test:
+    """
+    A test of this condition.
+
+    `where` is how errors call it, `[open]`. Raises TemplateError where the condition has no operator or several, an operator
+    without values, or a pattern that RE2 refuses.
+    """
+    groups = [name for name in ("all", "any") if getattr(condition, name) is not None]
+    operators = [name for name in Condition.operators if getattr(condition, name) is not None]
+    if len(groups) + len(operators) != 1:
+        found = ", ".join(groups + operators) or "none"
+        msg = f"{where}: a condition takes one of {', '.join(Condition.operators)}, all or any; this one has {found}"
+        raise TemplateError(msg)
+    if groups:
+        if condition.field is not None:
+            msg = f"{where}: `field` belongs to the conditions inside `{groups[0]}`"
+            raise TemplateError(msg)
+        inner = [
+            compile_condition(part, f"{where}.{groups[0]}[{at}]", default_field)
+            for at, part in enumerate(getattr(condition, groups[0]))
+        ]
+        if not inner:
+            msg = f"{where}: `{groups[0]}` has no conditions"
+            raise TemplateError(msg)
+        return _group(groups[0], inner, negated=condition.not_)
+    return _single(condition, operators[0], where, default_field)
+
+
+def compile_severities(rules: SeverityRules, where: str = "[severity]") -> Callable[[Fields, Any], tuple[Severity | None, str]]:
+    """
+    A function from fields and scope to a severity and the sentence that says why.
+
+    The severity is None where the vendor said none, and the alert keeps the one it had.
+    """
+    tests: list[tuple[Severity, Test]] = []
+    for severity in reversed(SEVERITIES):
+        rule = getattr(rules, severity)
+        if rule is None:
+            continue
+        condition = rule if isinstance(rule, Condition) else Condition(is_one_of=list(rule))
+        tests.append((severity, compile_condition(condition, f"{where}.{severity}", "source_severity")))
+
+    def decide(fields: Fields, scope: Any) -> tuple[Severity | None, str]:
+        for severity, test in tests:
+            holds, sentence = test(fields, scope)
+            if holds:
+                return severity, f"severity {severity}: {sentence}"
+        said = fields.get("source_severity")
+        if said is None:
+            return None, f"severity {rules.default}: the message names none"
+        return rules.default, f"severity {rules.default}: {said!r} is in no list"
+
+    return decide
+
+
+def _group(kind: str, tests: list[Test], *, negated: bool) -> Test:
+    def test(fields: Fields, scope: Any) -> tuple[bool, str]:
+        holds = kind == "all"
+        sentence = ""
+        for inner in tests:
+            one, sentence = inner(fields, scope)
+            if one != holds:
+                holds = not holds
+                break
+        else:
+            sentence = f"{'all' if holds else 'none'} of {len(tests)} conditions hold"
+        return holds != negated, f"not ({sentence})" if negated else sentence
+
+    return test
+
+
+def _single(condition: Condition, operator: str, where: str, default_field: str) -> Test:
+    field = condition.field or default_field
+    value_of = _value_of(field, where)
+    matches, words = _operator(condition, operator, where)
+    negated = condition.not_
+    if operator == "is_present":
+        wanted = condition.is_present != negated
+
+        def test_present(fields: Fields, scope: Any) -> tuple[bool, str]:
+            present = bool(flat(value_of(fields, scope)))
+            return present == wanted, f"{field} is {'present' if present else 'absent'}"
+
+        return test_present
+
+    verb = ("is not " if negated else "is ") if operator == "is_one_of" else ("does not: " if negated else "")
+    phrase = f"{verb}{words}"
+
+    def test(fields: Fields, scope: Any) -> tuple[bool, str]:
+        value = value_of(fields, scope)
+        texts = (value,) if isinstance(value, str) else flat(value)
+        holds = any(matches(text) for text in texts) != negated
+        shown = value if isinstance(value, str) else ", ".join(texts)
+        return holds, f"{field} {shown[:100]!r} {phrase}{'' if holds else ': no'}"
+
+    return test
+
+
+def _value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
+    if "{" in field:
+        text = Text(field)
+        return lambda _, scope: text.find(scope)
+    if field not in EVENT_FIELDS:
+        from gateway.config import nearest
+
+        msg = f"{where}: there is no field {field!r}{nearest(field, list(EVENT_FIELDS))}; for a value of the message write {{{field}}}"
+        raise TemplateError(msg)
+    return lambda fields, _: fields.get(field)
+
+
+def _operator(condition: Condition, operator: str, where: str) -> tuple[Callable[[str], bool], str]:
+    fold: Callable[[str], str] = str.strip if condition.case_sensitive else _fold
+    if operator == "matches":
+        return _pattern(condition, where)
+    if operator == "is_present":
+        return bool, "present"
+    values = [_text(value) for value in getattr(condition, operator)]
+    if not values or not all(value.strip() for value in values):
+        msg = f"{where}: `{operator}` has no values, or an empty one"
+        raise TemplateError(msg)
+    shown = ", ".join(values[:_SHOWN_VALUES]) + (f" and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else "")
+    if operator == "is_one_of":
+        wanted = frozenset(fold(value) for value in values)
+        return lambda text: fold(text) in wanted, f"one of {shown}"
+    parts = tuple(fold(value) for value in values)
+    if operator == "contains":
+        return lambda text: any(part in fold(text) for part in parts), f"contains {shown}"
+    return lambda text: fold(text).startswith(parts), f"starts with {shown}"
+
+
+def _pattern(condition: Condition, where: str) -> tuple[Callable[[str], bool], str]:
+    pattern = condition.matches or ""
+    if not pattern or len(pattern) > MAX_PATTERN:
+        msg = f"{where}: a pattern has 1 to {MAX_PATTERN} characters; this one has {len(pattern)}"
+        raise TemplateError(msg)
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = condition.case_sensitive
+    options.max_mem = 1 << 20
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        msg = f"{where}: RE2 refuses the pattern {pattern!r}: {text} (look-around and back-references are not in RE2)"
+        raise TemplateError(msg) from None
+    return lambda text: compiled.search(text[:MAX_SUBJECT]) is not None, f"matches {pattern!r}"
+
+
+def _fold(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+EVENT_FIELDS = (
+    "source",
+    "source_name",
+    "source_id",
+    "source_url",
+    "source_status",
+    "source_severity",
+    "subject",
+    "description",
+    "short_text",
+    "assignee",
+    "topic",
+    "tags",
+)

@@ -1,0 +1,324 @@
+"""
+The contract of a template: a folder that says how one vendor's webhook is read.
+
+    template.toml     what is read and what the words mean, as data
+    template.py       `read(request)`, only where a table does not suffice
+    README.md         the vendor's own steps; `{endpoint_url}` stands for the integration's URL
+    samples/          payloads, each with the events that are expected of it, and where it comes from
+
+The metadata is read without importing code; `template.py` is imported when its first message comes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import tomllib
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from gateway.config import nearest
+from gateway.errors import TemplateError, UnreadableError
+from gateway.models import Channel, Event, Ignored
+from gateway.rules import Condition, IgnoreRule, SeverityRules
+from gateway.verify import Handshake, Verification, check_delivery_id
+
+API_VERSION = 1
+SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+Accepted = Literal["json", "form", "xml", "text"]
+
+T = TypeVar("T")
+
+
+class FieldTexts(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[fields]`: for each field of an event, a text with holes."""
+
+    source: str | None = None
+    source_name: str | None = None
+    source_id: str | None = None
+    source_url: str | None = None
+    source_status: str | None = None
+    source_severity: str | None = None
+    subject: str | None = None
+    description: str | None = None
+    short_text: str | None = None
+    assignee: str | None = None
+    topic: str | None = None
+    occurred_at: str | None = None
+    tags: list[str] | None = None
+
+
+class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    template.toml.
+
+    `each` is a JMESPath to a list, every element of which is one event. `exempt` waives a law of the conformance suite, by
+    name, with the reason.
+    """
+
+    api: int
+    name: str
+    channel: Channel = "API"
+    docs_url: str = ""
+    categories: list[str] = []
+    accepts: list[Accepted] = msgspec.field(default_factory=lambda: ["json", "form"])
+    form_field: str | None = None
+    each: str | None = None
+    fields: FieldTexts = msgspec.field(default_factory=FieldTexts)
+    open: Condition | None = None
+    close: Condition | None = None
+    update: Condition | None = None
+    ignore: list[IgnoreRule] = []
+    severity: SeverityRules = msgspec.field(default_factory=SeverityRules)
+    verification: Verification = msgspec.field(default_factory=lambda: Verification(kind="none"))
+    handshake: list[Handshake] | Handshake = []
+    delivery_id: str | None = None
+    exempt: dict[str, str] = {}
+
+    @property
+    def handshakes(self) -> list[Handshake]:
+        """`handshake` as a list, also where one table was written."""
+        return self.handshake if isinstance(self.handshake, list) else [self.handshake]
+
+
+SETTINGS_KEYS = (
+    "accepts", "form_field", "each", "fields", "open", "close", "update", "ignore", "severity", "verification", "delivery_id",
+)  # fmt: skip
+"""The keys of template.toml that an integration may set for itself."""
+
+
+class Request:
+    """
+    A message as a template sees it.
+
+    `headers` and `query` are read-only mappings of text to text, header names in lower case, the last value of a repeated
+    name; `body` is the bytes as they were sent; `data` is what the body says: an object, a list or a text.
+    """
+
+    __slots__ = ("body", "data", "headers", "query", "table")
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        query: Mapping[str, str] = MappingProxyType({}),
+        body: bytes = b"",
+    ) -> None:
+        self.data = data
+        self.headers = headers
+        self.query = query
+        self.body = body
+        self.table: Read | None = None  # what template.toml reads, set by the rulebook
+
+    def decode(self, type: type[T]) -> T:  # noqa: A002  # the name that msgspec gives it
+        """`data` as this type, numbers in text allowed; raises UnreadableError with the path of what does not fit."""
+        try:
+            return msgspec.convert(self.data, type, strict=False)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise UnreadableError(str(error)) from None
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What a hole sees: the keys of the object, and `_message`, `_headers`, `_query`."""
+        return self.scope_of(self.data)
+
+    def scope_of(self, element: Any) -> dict[str, Any]:
+        """What a hole sees of one element of the message."""
+        scope: dict[str, Any] = dict(element) if isinstance(element, dict) else {}
+        scope["_element"] = element
+        scope["_message"] = self.data
+        scope["_headers"] = self.headers
+        scope["_query"] = self.query
+        return scope
+
+
+Read = Callable[[Request], Iterable[Event | Ignored]]
+
+
+class TemplateFolder:
+    """
+    One template: a folder, or a file beside which the folder's files lie (`TemplateFolder(__file__)` in a package).
+
+    Making one reads nothing. `slug` is the folder's name where it is not given.
+    """
+
+    def __init__(self, path: str | Path, slug: str | None = None) -> None:
+        path = Path(path)
+        self.path = path.parent if path.suffix == ".py" else path
+        self.slug = slug or self.path.name.replace("_", "-").removeprefix("alert-gateway-")
+        self._file: TemplateFile | None = None
+        self._raw: dict[str, Any] = {}
+        self._read: Read | None = None
+
+    def __repr__(self) -> str:
+        return f"TemplateFolder({str(self.path)!r}, {self.slug!r})"
+
+    @property
+    def file(self) -> TemplateFile:
+        """template.toml; raises TemplateError that names the file, the key and what to do."""
+        if self._file is None:
+            path = self.path / "template.toml"
+            if not SLUG.fullmatch(self.slug):
+                msg = f"{path}: the slug {self.slug!r} is not lower-case letters, digits and single hyphens"
+                raise TemplateError(msg)
+            try:
+                self._raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            except OSError as error:
+                msg = f"{path}: {error.strerror}"
+                raise TemplateError(msg) from None
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                msg = f"{path}: not TOML: {error}"
+                raise TemplateError(msg) from None
+            api = self._raw.get("api")
+            if api != API_VERSION:
+                msg = f"{path}: `api = {api}`; this gateway reads templates of api = {API_VERSION}"
+                raise TemplateError(msg)
+            self._file = convert(self._raw, str(path))
+        return self._file
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """template.toml as plain tables."""
+        self.file  # noqa: B018  # reads it
+        return self._raw
+
+    @property
+    def readme(self) -> str:
+        """The setup steps, empty where there are none."""
+        path = self.path / "README.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    @property
+    def has_code(self) -> bool:
+        """Whether there is a template.py."""
+        return (self.path / "template.py").is_file()
+
+    def samples(self) -> list[Path]:
+        """The sample payloads, by name: `*.json`, `*.http`, `*.xml`, `*.txt`, not what is expected of them."""
+        folder = self.path / "samples"
+        if not folder.is_dir():
+            return []
+        kinds = {".json", ".http", ".xml", ".txt", ".form"}
+        return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.endswith(".expected.json"))
+
+    def load_read(self) -> Read | None:
+        """
+        The `read` of template.py, imported now where it was not yet; None where the table suffices.
+
+        Raises TemplateError where the import fails, whatever it raised.
+        """
+        if self._read is None and self.has_code:
+            path = self.path / "template.py"
+            name = "gateway_template_" + self.slug.replace("-", "_")
+            try:
+                spec = importlib.util.spec_from_file_location(name, path)
+                if spec is None or spec.loader is None:
+                    msg = f"{path}: cannot be imported"
+                    raise TemplateError(msg)
+                module = importlib.util.module_from_spec(spec)
+                sys.modules[name] = module  # msgspec and dataclasses look up annotations by the module's name
+                spec.loader.exec_module(module)
+                read = module.read
+            except BaseException as error:
+                sys.modules.pop(name, None)
+                if isinstance(error, TemplateError | MemoryError):
+                    raise
+                msg = f"{path}: {describe(error)}"
+                raise TemplateError(msg) from error
+            self._read = read
+        return self._read
+
+    def merged(self, settings: Mapping[str, Any]) -> TemplateFile:
+        """template.toml with an integration's own settings over it; raises TemplateError that names the key."""
+        if not settings:
+            return self.file
+        return convert(merge(self.raw, check_settings(settings)), f"settings of an integration with {self.slug}")
+
+
+def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings, if they hold only keys that an integration may set; raises TemplateError with the nearest such key."""
+    for key in settings:
+        if key not in SETTINGS_KEYS:
+            msg = f"an integration cannot set {key!r}{nearest(key, list(SETTINGS_KEYS))}; it can set {', '.join(SETTINGS_KEYS)}"
+            raise TemplateError(msg)
+    return settings
+
+
+def merge(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` and `severity` are merged by key; everything else is replaced as a whole."""
+    merged = dict(raw)
+    for key, value in settings.items():
+        if key in ("fields", "severity") and isinstance(value, Mapping):
+            merged[key] = {**raw.get(key, {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def convert(raw: Mapping[str, Any], where: str) -> TemplateFile:
+    """Plain tables as a TemplateFile; raises TemplateError: `where: unknown key "fieds"; did you mean fields?`."""
+    try:
+        file = msgspec.convert(raw, TemplateFile)
+    except msgspec.ValidationError as error:
+        msg = f"{where}: {explain(error)}"
+        raise TemplateError(msg) from None
+    try:
+        file.verification.check()
+        for handshake in file.handshakes:
+            handshake.check()
+        if file.delivery_id is not None:
+            check_delivery_id(file.delivery_id)
+    except TemplateError as error:
+        msg = f"{where}: {error}"
+        raise TemplateError(msg) from None
+    return file
+
+
+def explain(error: msgspec.ValidationError) -> str:
+    """A message of msgspec's in words of TOML, with the nearest known key for an unknown one."""
+    text = str(error)
+    path_match = re.search(r" - at `\$?\.?(?P<path>[^`]*)`$", text)
+    path = path_match["path"] if path_match else ""
+    where = f"[{path}]" if path else "the top level"
+    unknown = re.match(r"Object contains unknown field `(?P<key>[^`]*)`", text)
+    if unknown:
+        return f'unknown key "{unknown["key"]}" in {where}{nearest(unknown["key"], _keys_at(path))}'
+    missing = re.match(r"Object missing required field `(?P<key>[^`]*)`", text)
+    if missing:
+        return f'the key "{missing["key"]}" is missing in {where}'
+    return text.split(" - at `")[0] + f" at {path or 'the top level'}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception as `KeyError: 'x'`, cut to 500 characters, also where its own text cannot be had."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001  # a plugin's exception may do anything when it is printed
+        text = "(its text could not be had)"
+    return f"{type(error).__name__}: {text}"[:500].rstrip(": ")
+
+
+def _keys_at(path: str) -> list[str]:
+    kinds: list[Any] = [TemplateFile]
+    for part in filter(None, re.split(r"\.|\[[^\]]*\]", path)):
+        kinds = [
+            field.type
+            for kind in kinds
+            for struct in _structs_in(kind)
+            for field in msgspec.structs.fields(struct)
+            if field.encode_name == part
+        ]
+    return [field.encode_name for kind in kinds for struct in _structs_in(kind) for field in msgspec.structs.fields(struct)]
+
+
+def _structs_in(kind: Any) -> list[type[msgspec.Struct]]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [struct for part in typing.get_args(kind) for struct in _structs_in(part)]
