@@ -54,7 +54,7 @@ def refuse_what_cannot_work() -> None:
     """Say so at once where the set-up would only fail later, and less clearly."""
     if os.name != "posix":
         sys.exit("dev.py: the gateway runs on Linux and macOS; on Windows, use it inside WSL.")
-    if sys.version_info < (3, 11):  # noqa: UP036: it is why this line exists
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older one gets as far as here
         newer = next(filter(shutil.which, (f"python3.{minor}" for minor in range(20, 10, -1))), None)
         hint = f"run: {newer} dev.py" if newer else "install one"
         sys.exit(f"dev.py: Python 3.11 or newer is needed, and this is {sys.version.split()[0]}; {hint}.")
@@ -137,8 +137,12 @@ def place() -> str:
 
 
 def content() -> str:
-    """A fingerprint of what is to be installed."""
-    return hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + LOCK.read_bytes()).hexdigest()
+    """A fingerprint of what is to be installed; how ruff, mypy and pytest are set is not part of it."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    parts = [project["build-system"], project["project"], project["tool"]["hatch"]]
+    return hashlib.sha256(repr(parts).encode() + LOCK.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_CHARSETS = ("utf-8", "utf-16", "utf-32", "iso8859", "latin", "ascii", "cp125", "cp437", "cp850", "cp1252", "koi8", "shift_jis", "gb")
+_CHARSETS = ("utf-8", "utf-16", "utf-32", "iso8859", "latin", "ascii", "cp125", "cp8", "koi8", "shift_jis", "gb")
 
 
 def decode_body(
@@ -50,7 +50,7 @@ def decode_body(
     The body as a value: JSON as it is, a form as a dict, XML as a dict, text as a string; an empty body is None.
 
     `headers` have lower-case names, `cap` is in bytes after gzip. `formats` are what the template accepts, in order of
-    preference. Where `payload_field` is given and a form has that field, its value is read as JSON in place of the form.
+    preference. Where `payload_field` is given and a form has that field, its value is read as JSON in its place.
 
     Raises UnreadableError that says which format, what is wrong and where; no input is repeated in it.
     """
@@ -139,8 +139,7 @@ def media_type(headers: Headers) -> tuple[Format | None, dict[str, str]]:
     known: dict[str, Format] = {
         "application/x-www-form-urlencoded": "form",
         "multipart/form-data": "multipart",
-        "text/plain": "text",
-    }
+    }  # not text/plain: senders without an opinion say it, of JSON too
     return known.get(kind), parameters
 
 
@@ -198,8 +197,8 @@ def _json(body: bytes, parameters: Mapping[str, str]) -> Any:
     source: bytes | str = body if plain else _text(body, parameters)
     try:
         value = msgspec.json.decode(source)
-    except UnicodeDecodeError as error:
-        msg = f"the JSON is not UTF-8 at byte {error.start}"
+    except UnicodeDecodeError:
+        msg = "the JSON holds bytes that are not UTF-8"
         raise UnreadableError(msg) from None
     except RecursionError:
         msg = f"the JSON is nested more than {MAX_DEPTH} deep"

@@ -16,6 +16,7 @@ Everything the gateway raises.
     └── DeliveryError            one attempt to notify failed
         ├── TemporaryDeliveryError    try again, perhaps not before `retry_after` seconds
         └── PermanentDeliveryError    give up: no retry can help
+            └── BlockedTargetError    notifications must not go to this address
 
 The message of each error says what is wrong, where, and what to do. None carries a token, a key or a password.
 """
@@ -97,3 +98,7 @@ class TemporaryDeliveryError(DeliveryError):
 
 class PermanentDeliveryError(DeliveryError):
     """The attempt failed in a way that no other can mend."""
+
+
+class BlockedTargetError(PermanentDeliveryError):
+    """Notifications must not go to this address or port."""

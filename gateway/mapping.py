@@ -28,28 +28,28 @@ _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _QUOTES = "'\"`"
 
 
-class _Functions(jmespath.functions.Functions):  # type: ignore[misc]  # jmespath has no types
+class _Functions(jmespath.functions.Functions):
     """What templates need beyond the standard functions."""
 
-    @jmespath.functions.signature({"types": []}, {"types": ["string"]})  # type: ignore[untyped-decorator]
+    @jmespath.functions.signature({"types": []}, {"types": ["string"]})
     def _func_split(self, text: Any, separator: str) -> list[str] | None:
         if text is None or not separator:
             return None
         return [part for part in (part.strip() for part in to_text(text).split(separator)) if part]
 
-    @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    @jmespath.functions.signature({"types": []})
     def _func_lower(self, text: Any) -> str | None:
         return None if text is None else to_text(text).lower()
 
-    @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    @jmespath.functions.signature({"types": []})
     def _func_upper(self, text: Any) -> str | None:
         return None if text is None else to_text(text).upper()
 
-    @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    @jmespath.functions.signature({"types": []})
     def _func_trim(self, text: Any) -> str | None:
         return None if text is None else to_text(text).strip()
 
-    @jmespath.functions.signature({"types": []}, {"types": ["string"]}, {"types": ["string"]})  # type: ignore[untyped-decorator]
+    @jmespath.functions.signature({"types": []}, {"types": ["string"]}, {"types": ["string"]})
     def _func_replace(self, text: Any, old: str, new: str) -> str | None:
         return None if text is None else to_text(text).replace(old, new) if old else to_text(text)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pluggy
@@ -147,7 +147,7 @@ class Plugins:
             if caller.name == "register_templates":
                 impl = next(impl for impl in caller.get_hookimpls() if impl.plugin is plugin)
                 try:
-                    for folder in impl.function():
+                    for folder in cast("Iterable[TemplateFolder]", impl.function()):
                         self._take(folder, info)
                 except BaseException as error:  # noqa: BLE001
                     info.error = describe(error)

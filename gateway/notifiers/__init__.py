@@ -1,0 +1,1 @@
+"""Ways to reach people, one module each. They are found through the hook `register_notifiers`."""

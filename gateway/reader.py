@@ -1,0 +1,189 @@
+"""
+The process that reads messages: the only one that runs templates' code.
+
+It has no store, no keys and no network of its own; it gets jobs through a socket and answers each with readings or an
+error, one at a time and in order. Whoever gave the job kills it when an answer takes too long.
+
+Frames are a length of four bytes and that many bytes of MessagePack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gateway import body as bodies
+from gateway.config import Settings, load
+from gateway.errors import GatewayError, PluginError, UnreadableError
+from gateway.models import Integration, Message, Reading
+from gateway.plugins import Plugins, load_plugins
+from gateway.rulebook import Rulebook, compile_rulebook
+from gateway.template import Request, describe
+
+_HEADER_BYTES = 4
+_PR_SET_PDEATHSIG = 1
+
+
+class Job(msgspec.Struct, frozen=True, tag="job"):
+    """A message to read, with the integration that it came in by."""
+
+    message: Message
+    integration: Integration
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    The readings of a message, or why there are none.
+
+    `killed` says that no answer came, and reading it again may stop the next process too; `worn_out` that this process
+    ends now, having run out of memory.
+    """
+
+    message_id: int
+    readings: list[Reading] = []
+    error: str | None = None
+    killed: bool = False
+    worn_out: bool = False
+
+
+READY = Reply(0)
+"""What a process says when its plugins are loaded."""
+
+
+class Readings:
+    """Reads messages with the templates that are installed; keeps one compiled rulebook for each integration."""
+
+    def __init__(self, plugins: Plugins, max_decoded: int) -> None:
+        self._plugins = plugins
+        self._max_decoded = max_decoded
+        self._books: dict[str, tuple[int, str, Rulebook]] = {}
+
+    def read(self, message: Message, integration: Integration) -> list[Reading]:
+        """What the message says; raises whatever the template's code raises, UnreadableError where the message is at fault."""
+        book = self.rulebook(integration)
+        readings = book.readings(request_of(message, book, self._max_decoded))
+        if self._plugins.has_event_hooks:
+            readings = [self._hooked(reading, integration) for reading in readings]
+        return readings
+
+    def rulebook(self, integration: Integration) -> Rulebook:
+        """The compiled rules of an integration, anew where it has changed."""
+        known = self._books.get(integration.id)
+        if known is None or known[:2] != (integration.updated_at, integration.template):
+            template = self._plugins.template(integration.template)
+            book = compile_rulebook(template, integration.settings, self._plugins.read_of(integration.template))
+            known = (integration.updated_at, integration.template, book)
+            self._books[integration.id] = known
+        return known[2]
+
+    def _hooked(self, reading: Reading, integration: Integration) -> Reading:
+        if reading.event is None or reading.action == "ignore":
+            return reading
+        event = self._plugins.enriched(reading.event, integration)
+        return msgspec.structs.replace(reading, event=event, dropped_by=self._plugins.dropped(event, integration))
+
+
+def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:
+    """A stored message as its template sees it; raises UnreadableError where the body is not what the template accepts."""
+    headers = bodies.parse_headers(message.headers)
+    data = bodies.decode_body(
+        headers,
+        message.body,
+        max_decoded,
+        formats=book.file.accepts,
+        payload_field=book.file.form_field,
+    )
+    return Request(
+        data,
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
+        query={name: text if isinstance(text, str) else text[-1] for name, text in bodies.parse_query(message.query).items()},
+        body=message.body,
+    )
+
+
+def answer(read: Callable[[Message, Integration], list[Reading]], job: Job) -> Reply:
+    """The reply to a job, whatever happens on the way."""
+    try:
+        return Reply(job.message.id, readings=read(job.message, job.integration))
+    except MemoryError:
+        return Reply(job.message.id, error="reading it took more memory than a template may have", killed=True, worn_out=True)
+    except (UnreadableError, PluginError) as error:
+        return Reply(job.message.id, error=str(error))
+    except GatewayError as error:
+        return Reply(job.message.id, error=str(error))
+    except BaseException as error:  # noqa: BLE001  # a template may raise anything, SystemExit included
+        return Reply(job.message.id, error=f"the template {job.integration.template} raised {describe(error)}")
+
+
+def main(descriptor: int) -> None:
+    """Read jobs from a socket until it is closed."""
+    settings = load()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    confine(settings)
+    connection = socket.socket(fileno=descriptor)
+    plugins = load_plugins(settings, code=True)
+    readings = Readings(plugins, settings.max_decoded)
+    decode = msgspec.msgpack.Decoder(Job).decode
+    connection.sendall(pack(READY))
+    while (frame := _receive(connection)) is not None:
+        reply = answer(readings.read, decode(frame))
+        connection.sendall(pack(reply))
+        if reply.worn_out:
+            return
+
+
+def confine(settings: Settings) -> None:
+    """Limit what this process may take, and have it end with its parent."""
+    soft_files = 256
+    resource.setrlimit(resource.RLIMIT_AS, (settings.read_memory, settings.read_memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, soft_files))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when its parent dies; only Linux can, elsewhere the closed socket ends it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def pack(struct: Any) -> bytes:
+    """A frame; what cannot be encoded is answered for in words, since a template's garbage may reach here."""
+    try:
+        data = msgspec.msgpack.encode(struct)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        data = msgspec.msgpack.encode(Reply(struct.message_id, error=f"what the template gave cannot be passed on: {error}"))
+    return len(data).to_bytes(_HEADER_BYTES, "big") + data
+
+
+def _receive(connection: socket.socket) -> bytes | None:
+    head = _exactly(connection, _HEADER_BYTES)
+    return None if head is None else _exactly(connection, int.from_bytes(head, "big"))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = connection.recv(min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+if __name__ == "__main__":
+    main(int(os.environ.pop("ALERT_GATEWAY_READER_FD")))
