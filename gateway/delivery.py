@@ -1,9 +1,9 @@
 """
 What is due is claimed, attempted, and settled: delivered, tried again later, or given up.
 
-Attempts run side by side, at most `PER_TARGET` to one address and `IN_FLIGHT` in all, so that an address that hangs takes
-a few places and holds up nobody else. Whatever has ended since the last look is settled in one transaction, and the free
-places are filled in the next: under load the batches grow by themselves, without a timer.
+Attempts run side by side, at most `PER_TARGET` to one address and `IN_FLIGHT` in all, so that an address that hangs
+takes a few places and holds up nobody else. Whatever has ended since the last look is settled in one transaction, and
+the free places are filled in the next: under load the batches grow by themselves, without a timer.
 
 Each notification is delivered at least once. The gateway that is killed between an attempt and its settlement tries
 again after its start, under the same id.
@@ -15,25 +15,18 @@ import asyncio
 import contextlib
 import logging
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from gateway.clock import Clock
+from gateway.config import Settings
 from gateway.errors import DeliveryError, PermanentDeliveryError, StoreBusyError, TemporaryDeliveryError
-from gateway.faults import NO_FAULTS
-from gateway.models import Attempt
-from gateway.notifiers.base import Sent, excerpt
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gateway.clock import Clock
-    from gateway.config import Settings
-    from gateway.faults import Faults
-    from gateway.models import Notification
-    from gateway.notifiers.base import Notifier
-    from gateway.store.base import State
-    from gateway.wake import Wake
+from gateway.faults import NO_FAULTS, Faults
+from gateway.models import Attempt, Notification
+from gateway.notifiers.base import Notifier, Sent, excerpt
+from gateway.store.base import State
+from gateway.wake import Wake
 
 IN_FLIGHT = 256
 """How many attempts are under way at a time."""
@@ -49,6 +42,7 @@ _BLOCKED_POLL = 0.5
 _BUSY_PAUSE = 0.2
 _SLACK = 1.0
 _LEASE_SLACK = 60.0
+_POINTLESS = "not sent: the alert was taken or closed before this step's time had come"
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +51,11 @@ class Delivery:
     """
     The loop that delivers. `notifiers` are by kind; the caller closes them.
 
-    `wake` rings when there is something new; without it the state is looked at every few seconds. `jitter` gives a number
-    from 0 to 1 for each pause between attempts.
+    `wake` rings when there is something new; without it the state is looked at every few seconds. `jitter` gives a
+    number from 0 to 1 for each pause between attempts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what every process is made of, in the order of importance
         self,
         state: State,
         notifiers: Mapping[str, Notifier],
@@ -153,7 +147,7 @@ class Delivery:
         failure: DeliveryError | None = None
         try:
             if await self._is_pointless(notification):
-                failure = PermanentDeliveryError("not sent: the alert was taken or closed before this step's time had come")
+                failure = PermanentDeliveryError(_POINTLESS)
             else:
                 sent = await self._attempt(notification)
                 code, response = sent.code, excerpt(sent.response)
@@ -177,7 +171,7 @@ class Delivery:
         notifier = self._notifiers.get(kind)
         if notifier is None:
             known = ", ".join(sorted(self._notifiers)) or "none"
-            msg = f"no notifier is called {kind!r} (there are: {known}); install the package that brings it, or change the contact"
+            msg = f"no notifier is called {kind!r} (there are: {known}); install what brings it, or change the contact"
             raise PermanentDeliveryError(msg)
         limit = self._settings.attempt_deadline + _SLACK
         try:
@@ -204,9 +198,9 @@ class Delivery:
         return sent
 
     async def _is_pointless(self, notification: Notification) -> bool:
-        """Whether this is a later step of an escalation whose alert needs nobody any more. A replay is never pointless."""
+        """Whether this is a later step for an alert that needs nobody any more. What was tried before never is."""
         is_later_step = notification.kind == "opened" and notification.due_at > notification.created_at
-        if not is_later_step or notification.attempts:
+        if notification.attempts or not is_later_step:
             return False
         try:
             alert = await self._state.alert(notification.alert_id)
@@ -255,7 +249,7 @@ class Delivery:
         self._running.discard(task)
         self._news.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("an attempt was not recorded and is made again when its lease ends: %s%s", type(error).__name__, _place(error))
+            _log.error("an attempt went unrecorded, and is made again: %s%s", type(error).__name__, _place(error))
 
     async def _listen(self) -> None:
         while self._wake is not None:
@@ -268,7 +262,7 @@ class Delivery:
 
 
 def backoff(attempts: int, *, base: float, cap: float, jitter: float) -> float:
-    """The pause after so many attempts, in seconds: `base` doubled each time up to `cap`, times `jitter` from 0 to 1."""
+    """Seconds to wait after so many attempts: `base`, doubled each time up to `cap`, times `jitter` from 0 to 1."""
     return min(cap, base * 2.0 ** min(attempts - 1, 64)) * jitter
 
 

@@ -13,19 +13,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
-from gateway.models import Notification
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gateway.models import Alert, Change, Contact, Policy, User
+from gateway.models import Alert, Change, Contact, Notification, Policy, User
 
 _ID_LENGTH = 32
 
 
-def notifications_for(
+def notifications_for(  # noqa: PLR0917 - a pure function: each argument is a part of the case
     policy: Policy | None,
     users: Mapping[str, User],
     change: Change,

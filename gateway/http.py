@@ -1,16 +1,17 @@
 """
 The only way out: an HTTP client that looks at an address before it dials it.
 
-Whoever may write a webhook's URL could point it at the gateway's own network. So each new connection resolves the name,
-holds every address it stands for against a table, and dials the very address that was looked at: a name that answers
-differently a moment later gains nothing. The TLS name and the Host header stay those of the URL.
+Whoever may write a webhook's URL could point it at the gateway's own network. So each new connection resolves the
+name, holds every address it stands for against a table, and dials the very address that was looked at: a name that
+answers differently a moment later gains nothing. The TLS name and the Host header stay those of the URL.
 
 Redirects are not followed, proxies are not taken from the environment, cookies are not kept and bodies are not
 decompressed. An answer is read up to `BODY_LIMIT` and then cut.
 
-There is one pool of connections for each origin: a pool looks at all its connections for each request, and a target that
-hangs must not use up another's. The pools are httpx2's own (httpcore2), without the client on top, which merges headers
-and keeps cookies for as much time as all the rest takes. Their network is ours, through the public `AsyncNetworkBackend`.
+There is one pool of connections for each origin: a pool looks at all its connections for each request, and a target
+that hangs must not use up another's. The pools are httpx2's own (httpcore2), without the client on top, which merges
+headers and keeps cookies for as much time as all the rest takes. Their network is ours, through the public
+`AsyncNetworkBackend`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,16 @@ _BUFFER = 64 << 10
 _WEB_PORTS = (80, 443)
 _FREE_PORTS = 1024
 _LAST_PORT = 65535
-_OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"})
+_OUR_HEADERS = (
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+)
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 """What looks a name up: all its addresses, best first; raises OSError where there is none."""
@@ -86,6 +96,7 @@ _NEVER = (
 )
 _GLOBAL_V6 = "2000::/3"
 _NAT64 = "64:ff9b::/96"
+_HINT = "GATEWAY_ALLOW_PRIVATE_TARGETS=true lets notifications go there"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -132,22 +143,21 @@ def refusal(address: str, *, allow_private: bool = False) -> str | None:
     table = _table()
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.scope_id is not None:
-            return f"{address} is link-local"
-        if ip.ipv4_mapped is not None:
-            return refusal(str(ip.ipv4_mapped), allow_private=allow_private)
-        if ip in table.nat64:
-            return refusal(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)), allow_private=allow_private)
-    for network, what in table.never:
-        if ip in network:
-            return f"{address} is {what}: notifications never go there"
-    for network, what in table.private:
-        if ip in network:
-            if allow_private:
-                return None
-            return f"{address} is {what}; GATEWAY_ALLOW_PRIVATE_TARGETS=true lets notifications go there"
-    if ip.version == 6 and ip not in table.global_v6:  # noqa: PLR2004 - the version of IP
+            return f"{address} is link-local: notifications never go there"
+        ip = _embedded(ip) or ip
+    what = next((what for network, what in table.never if ip in network), None)
+    if what is not None:
+        return f"{address} is {what}: notifications never go there"
+    what = next((what for network, what in table.private if ip in network), None)
+    if what is not None:
+        return None if allow_private else f"{address} is {what}; {_HINT}"
+    if isinstance(ip, ipaddress.IPv6Address) and ip not in table.global_v6:
         return f"{address} is not a public address: notifications never go there"
     return None
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    return ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _table().nat64 else None)
 
 
 def port_refusal(port: int, *, allow_private: bool = False) -> str | None:
@@ -160,7 +170,7 @@ def port_refusal(port: int, *, allow_private: bool = False) -> str | None:
         return f"{port} is no port"
     if allow_private or port in _WEB_PORTS or port >= _FREE_PORTS:
         return None
-    return f"port {port} is not for webhooks (80, 443 and 1024 to 65535 are); GATEWAY_ALLOW_PRIVATE_TARGETS=true allows any"
+    return f"port {port} is neither 80, 443 nor above 1023; {_HINT}"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -200,7 +210,8 @@ def read_url(url: str) -> Target:
     if read.userinfo or "@" in url.partition("://")[2].split("/", 1)[0]:
         return _bad_url("it holds a user or a password; put a token into its path instead")
     if "%" in host and ":" in host:
-        raise BlockedTargetError("the URL names a network interface: link-local addresses are never reached")
+        msg = "the URL names a network interface: notifications never go to link-local addresses"
+        raise BlockedTargetError(msg)
     if not _HOST.fullmatch(host):
         return _bad_url("it has no usable host name")
     port = read.port
@@ -249,7 +260,7 @@ class Client:
         if reason is None and _is_literal(target.host):
             reason = refusal(target.host, allow_private=self._allow_private)
         if reason is None and not self._allow_private and re.fullmatch(r"(.*\.)?localhost\.?", target.host):
-            reason = f"{target.host} is this machine; GATEWAY_ALLOW_PRIVATE_TARGETS=true lets notifications go there"
+            reason = f"{target.host} is this machine; {_HINT}"
         if reason is not None:
             raise BlockedTargetError(reason)
         return target
@@ -287,7 +298,8 @@ class Client:
         try:
             async with pool.connections.stream("POST", url, headers=headers, content=content) as response:
                 if sum(len(name) + len(value) + 4 for name, value in response.headers) > HEADER_LIMIT:
-                    raise httpcore2.RemoteProtocolError(f"the headers of the answer are longer than {HEADER_LIMIT >> 10} KiB")
+                    msg = f"the headers of the answer are longer than {HEADER_LIMIT >> 10} KiB"
+                    raise httpcore2.RemoteProtocolError(msg)
                 body = bytearray()
                 cut = False
                 try:
@@ -342,7 +354,7 @@ def _header_lines(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     lines = [(b"accept-encoding", b"identity")]
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() in _OUR_HEADERS:
-            msg = f"the header {name[:100]!r} cannot be sent: its name is taken or not allowed, or its value is not plain ASCII"
+            msg = f"the header {name[:100]!r} cannot be sent: its name is taken, or it is not plain ASCII"
             raise PermanentDeliveryError(msg)
         lines.append((name.encode("ascii"), value.encode("ascii")))
     return lines
@@ -430,7 +442,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore2's contract; the deadline is Client.post's
+        timeout: float | None = None,  # noqa: ARG002 - httpcore2's contract; the deadline is Client.post's
         local_address: str | None = None,  # noqa: ARG002 - as above
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
     ) -> httpcore2.AsyncNetworkStream:
@@ -456,11 +468,12 @@ class _Guard(httpcore2.AsyncNetworkBackend):
     async def connect_unix_socket(
         self,
         path: str,  # noqa: ARG002 - httpcore2's contract
-        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - as above
+        timeout: float | None = None,  # noqa: ARG002 - as above
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
     ) -> httpcore2.AsyncNetworkStream:
         """Never."""
-        raise BlockedTargetError("notifications never go to a Unix socket")
+        msg = "notifications never go to a Unix socket"
+        raise BlockedTargetError(msg)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; httpcore2 does between its own retries, which are off."""
@@ -474,7 +487,8 @@ class _Guard(httpcore2.AsyncNetworkBackend):
             reason = f"no answer within {_RESOLVE_DEADLINE:g} seconds"
         except OSError as error:
             reason = error.strerror or str(error)
-        raise httpcore2.ConnectError(f"the name {host} cannot be resolved: {reason}")
+        msg = f"the name {host} cannot be resolved: {reason}"
+        raise httpcore2.ConnectError(msg)
 
     async def _dial(self, address: str, port: int) -> _Stream:
         loop = asyncio.get_running_loop()
@@ -496,7 +510,7 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._reading = True
         self._writable = True
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109, ARG002 - httpcore2's contract
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore2's contract
         """Up to `max_bytes`, none at the end; raises ReadError."""
         if not self._buffer and not self._ended:
             self._reader = asyncio.get_running_loop().create_future()
@@ -506,23 +520,26 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
                 self._reader = None
         if not self._buffer:
             if self._error is not None:
-                raise httpcore2.ReadError(f"the connection broke: {self._error}") from self._error
+                msg = f"the connection broke: {self._error}"
+                raise httpcore2.ReadError(msg) from self._error
             return b""
         data = bytes(self._buffer[:max_bytes])
         del self._buffer[:max_bytes]
         self._left -= len(data)
         if self._left < 0:
-            raise _TooLongError(f"the answer is longer than {WIRE_LIMIT >> 10} KiB")
+            msg = f"the answer is longer than {WIRE_LIMIT >> 10} KiB"
+            raise _TooLongError(msg)
         if not self._reading and not self._ended and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109, ARG002 - httpcore2's contract
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore2's contract
         """Send; raises WriteError."""
         self._left = WIRE_LIMIT
         if self._transport is None or self._transport.is_closing():
-            raise httpcore2.WriteError("the connection is closed")
+            msg = "the connection is closed"
+            raise httpcore2.WriteError(msg)
         self._transport.write(buffer)
         if not self._writable:
             self._writer = asyncio.get_running_loop().create_future()
@@ -531,7 +548,8 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             finally:
                 self._writer = None
             if self._ended and self._error is not None:
-                raise httpcore2.WriteError(f"the connection broke: {self._error}") from self._error
+                msg = f"the connection broke: {self._error}"
+                raise httpcore2.WriteError(msg) from self._error
 
     async def aclose(self) -> None:
         """Close at once: nothing that could still be sent or read matters."""
@@ -542,7 +560,7 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore2's contract
+        timeout: float | None = None,  # noqa: ARG002 - httpcore2's contract
     ) -> httpcore2.AsyncNetworkStream:
         """Go on under TLS, with a certificate for `server_hostname`; raises ConnectError."""
         loop = asyncio.get_running_loop()
@@ -554,8 +572,9 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             await self.aclose()
             if not isinstance(error, OSError):
                 raise
-            reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error) or type(error).__name__
-            raise httpcore2.ConnectError(f"no TLS connection: {reason}") from error
+            reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+            msg = f"no TLS connection: {reason or type(error).__name__}"
+            raise httpcore2.ConnectError(msg) from error
         self._transport = secured
         return self
 

@@ -9,7 +9,7 @@ and `app.IngestASGI`, do no more than that; one set of tests holds them to the s
 from __future__ import annotations
 
 import logging
-import random
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -207,7 +207,7 @@ class Ingest:
         return self._refused(self._try_later())
 
     def _try_later(self) -> Answer:
-        return Answer(503, _BUSY.body, _JSON + b"retry-after: %d\r\n" % random.randint(5, 10))  # noqa: S311 - jitter
+        return Answer(503, _BUSY.body, _JSON + b"retry-after: %d\r\n" % (5 + secrets.randbelow(6)))
 
     def _refused(self, answer: Answer) -> Answer:
         self.counts.refuse(answer.status)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pluggy
@@ -28,7 +28,10 @@ from gateway.config import Settings
 from gateway.errors import GatewayError, NotFoundError, PluginError, SlugTakenError, TemplateError
 from gateway.hookspecs import hookimpl
 from gateway.models import Channel, Event, Ignored, Integration
-from gateway.template import Read, Request, TemplateFolder, describe
+from gateway.template import Read, Request, TemplateFile, TemplateFolder, describe
+
+if TYPE_CHECKING:
+    from gateway.notifiers.base import Notifier, Outbound
 
 GROUP = "gateway.plugins"
 IMPORT_DEADLINE = 5.0
@@ -91,6 +94,30 @@ class Plugins:
             msg = f"there is no template {slug!r}{nearest(slug, list(self.cards))}; `alert-gateway templates list` shows all"
             raise NotFoundError(msg)
         return card.folder
+
+    def sender(self, slug: str) -> TemplateFile | None:
+        """What a template says of its vendor's requests; None where it is not installed or broken."""
+        card = self.cards.get(slug)
+        return None if card is None else card.folder.file
+
+    def notifiers(self, outbound: Outbound, *own: object) -> dict[str, Notifier]:
+        """
+        Notifiers by kind, of `own` plugins first; what a broken plugin raises is logged, and the others still work.
+
+        Of two of the same kind the first is kept.
+        """
+        for plugin in own:
+            self.manager.register(plugin)
+        notifiers: dict[str, Notifier] = {}
+        impls = self.manager.hook.register_notifiers.get_hookimpls()
+        for impl in sorted(impls, key=lambda impl: impl.plugin not in own):
+            try:
+                for notifier in cast("Iterable[Notifier]", impl.function(**_arguments(impl.argnames, outbound=outbound))):
+                    if notifiers.setdefault(notifier.kind, notifier) is not notifier:
+                        _log.warning("the notifier %r of %s is not used: the kind is taken", notifier.kind, impl.plugin_name)
+            except Exception as error:  # noqa: BLE001
+                _log.warning("notifiers of %s are not used: %s", impl.plugin_name, describe(error))
+        return notifiers
 
     def read_of(self, slug: str) -> Read:
         """What reads a message with this template: the `read` hook, called for it alone, inside installed wrappers."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.clock import iso
-
-if TYPE_CHECKING:
-    from gateway.models import Alert
+from gateway.models import Alert
 
 
 def alert_view(alert: Alert, integration: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ LAYERS = (
     # A new module is one word here, in the first layer from which it sees all it needs. A package stands for all of its
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
-    "config vault wake http template mapping rules rulebook verify body store.base notifiers.base",
+    "config vault wake http template mapping rules rulebook verify body metrics store.base notifiers.base",
     "hookspecs plugins testing.pytest_plugin ''",
     "pipeline escalation delivery",
     "store notifiers",
@@ -47,7 +47,7 @@ ONLY_IN = {
     "jinja2": "web",
     "xml.etree": "",  # only with defusedxml, or expat as body.py uses it
     "pickle": "",
-    "random": "escalation delivery notifiers pipeline",  # jitter; what must not be guessed comes from `secrets`
+    "random": "delivery ingest lane worker supervisor",  # jitter; what must not be guessed comes from `secrets`
 }
 
 

@@ -1,12 +1,12 @@
 """
 E-mail: a plain text that can be read at three in the morning.
 
-The server is the operator's own (`GATEWAY_SMTP_URL`), often on a private network or on this machine, and no address that
-a user writes changes where the gateway connects to. So the guard of `gateway.http` does not stand before it; what users
-write is the recipient, and that is checked.
+The server is the operator's own (`GATEWAY_SMTP_URL`), often on a private network or on this machine, and no address
+that a user writes changes where the gateway connects to. So the guard of `gateway.http` does not stand before it; what
+users write is the recipient, and that is checked.
 
-TLS is on, and the server's certificate verified, unless the URL says `?tls=no`; a server that no longer offers STARTTLS
-gets nothing. All mails of one alert are replies to one Message-ID, so that mail readers show them together.
+TLS is on, and the server's certificate verified, unless the URL says `?tls=no`; a server that no longer offers
+STARTTLS gets nothing. All mails of one alert are replies to one Message-ID, so that mail readers show them together.
 
 What an answer means: 4xx, no connection, no TLS or a refused log-in are tried again, since an operator can mend them
 without this notification's help; 5xx to the sender, the recipient or the text is given up.
@@ -22,17 +22,14 @@ import ssl
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from gateway.config import Settings
 from gateway.errors import PermanentDeliveryError, SettingsError, TemporaryDeliveryError
+from gateway.models import Notification
 from gateway.notifiers.base import Sent, excerpt
-
-if TYPE_CHECKING:
-    from gateway.config import Settings
-    from gateway.models import Notification
 
 CONNECTIONS = 8
 """How many connections to the server there are at a time."""
@@ -76,7 +73,7 @@ class EmailNotifier:
     def check(self, address: str) -> str:
         """The address, its domain in small letters; raises SettingsError."""
         if self._server is None:
-            msg = "email: there is no server to send it with; set GATEWAY_SMTP_URL, for example smtp://user:password@mail.example.com"
+            msg = "email: there is no server to send it with; set GATEWAY_SMTP_URL, for example to smtp://mail.example.com"
             raise SettingsError(msg)
         _library()
         return read_address(address, "email")
@@ -157,7 +154,7 @@ def read_server(url: str) -> Server:
             raise SettingsError(msg)
         tls = "implicit"
     if tls == "no" and parts.username:
-        msg = f"GATEWAY_SMTP_URL: a password must not travel without TLS; drop tls=no or the user{example}"
+        msg = f"GATEWAY_SMTP_URL: a password must not travel without TLS; leave out tls=no or the user{example}"
         raise SettingsError(msg)
     tls = tls or "starttls"
     return Server(
@@ -170,13 +167,14 @@ def read_server(url: str) -> Server:
 
 
 def read_address(address: str, where: str) -> str:
-    """One address `name@domain`, the domain in ASCII and small letters; raises SettingsError that begins with `where`."""
+    """One `name@domain`, the domain in ASCII and small letters; raises SettingsError that begins with `where`."""
     local, at, domain = address.strip().rpartition("@")
     with contextlib.suppress(UnicodeError):
         domain = domain.encode("idna").decode("ascii").lower()
     read = f"{local}@{domain}"
     if not at or len(read) > _ADDRESS_LIMIT or not _ADDRESS.fullmatch(read):
-        msg = f"{where}: {_line(address)[:_ADDRESS_LIMIT]!r} is not an e-mail address; write one, like ops@example.com, without a name"
+        shown = _cut(_line(address), _ADDRESS_LIMIT)
+        msg = f"{where}: {shown!r} is not an e-mail address; write it like ops@example.com"
         raise SettingsError(msg)
     return read
 
@@ -240,7 +238,8 @@ def _refusal(error: Exception) -> TemporaryDeliveryError | PermanentDeliveryErro
 def _temporary(error: Exception, server: str) -> TemporaryDeliveryError:
     code = getattr(error, "code", None)
     said = excerpt(str(getattr(error, "message", "") or error))
-    return TemporaryDeliveryError(f"the mail server {server}: {_line(said) or type(error).__name__}", status=code, response=said)
+    msg = f"the mail server {server}: {_line(said) or type(error).__name__}"
+    return TemporaryDeliveryError(msg, status=code, response=said)
 
 
 def _library() -> None:

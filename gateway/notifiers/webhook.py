@@ -21,21 +21,16 @@ import base64
 import hmac
 import re
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 
 import orjson
 
-from gateway.clock import SystemClock, instant, iso
+from gateway.clock import Clock, SystemClock, instant, iso
 from gateway.errors import PermanentDeliveryError, SettingsError, TemporaryDeliveryError
-from gateway.http import read_url
+from gateway.http import Answer, Client, read_url
+from gateway.models import Notification
 from gateway.notifiers.base import Sent, excerpt
+from gateway.vault import Vault
 from gateway.views import alert_view
-
-if TYPE_CHECKING:
-    from gateway.clock import Clock
-    from gateway.http import Answer, Client
-    from gateway.models import Notification
-    from gateway.vault import Vault
 
 HOPS = "alert-gateway-hops"
 """The header that counts gateways; who receives it with its own limit reached must not open an alert again."""
@@ -47,7 +42,7 @@ _SLOW_DOWN = (429, 503)
 
 
 class WebhookNotifier:
-    """Posts notifications to URLs. One under `own_url`, the gateway's own address, would go in circles and is refused."""
+    """Posts notifications to URLs, but not to `own_url`, the gateway's own address: they would go in circles."""
 
     kind = "webhook"
 

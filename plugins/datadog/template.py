@@ -100,9 +100,9 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
     together; `$ALERT_ID` is the monitor's, which with `$ALERT_SCOPE` names one group of it.
     """
     title = title_of(said(sent.alert_title) or said(sent.event_title) or "")
-    # "Null" is a transition in its own right: template.toml says what it means.
-    transition = "Null" if str(sent.alert_transition).lower() == "null" else said(sent.alert_transition)
-    status = transition or title.transition
+    # "Null" is a transition in its own right, and template.toml says what it means; a title that names one is believed first.
+    null = "Null" if str(sent.alert_transition).strip().lower() == "null" else None
+    status = said(sent.alert_transition) or title.transition or null
     if status is None:
         yield Ignored("the payload names no transition: add alert_transition, as the setup steps say")
         return
