@@ -147,7 +147,7 @@ def _group(kind: str, tests: list[Test], *, negated: bool) -> Test:
 def _single(condition: Condition, operator: str, where: str, default_field: str) -> Test:
     field = condition.field or default_field
     value_of = _value_of(field, where)
-    matches, words = _operator(condition, operator, where)
+    matches, words = _operator(condition, operator, where, default_field)
     negated = condition.not_
     if operator == "is_present":
         wanted = condition.is_present != negated
@@ -183,14 +183,14 @@ def _value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
     return lambda fields, _: fields.get(field)
 
 
-def _operator(condition: Condition, operator: str, where: str) -> tuple[Callable[[str], bool], str]:
+def _operator(condition: Condition, operator: str, where: str, default_field: str) -> tuple[Callable[[str], bool], str]:
     fold: Callable[[str], str] = str.strip if condition.case_sensitive else _fold
     if operator == "matches":
         return _pattern(condition, where)
     if operator == "is_present":
         return bool, "present"
     values = [_text(value) for value in getattr(condition, operator)]
-    if not values or not all(value.strip() for value in values):
+    if (not values and default_field != "source_severity") or not all(value.strip() for value in values):
         msg = f"{where}: `{operator}` has no values, or an empty one"
         raise TemplateError(msg)
     shown = ", ".join(values[:_SHOWN_VALUES]) + (f" and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else "")
@@ -218,7 +218,13 @@ def _pattern(condition: Condition, where: str) -> tuple[Callable[[str], bool], s
         text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         msg = f"{where}: RE2 refuses the pattern {pattern!r}: {text} (look-around and back-references are not in RE2)"
         raise TemplateError(msg) from None
-    return lambda text: compiled.search(text[:MAX_SUBJECT]) is not None, f"matches {pattern!r}"
+
+    def found(text: str) -> bool:
+        text = text[:MAX_SUBJECT]
+        # RE2 takes UTF-8, which has no lone surrogates.
+        return compiled.search(text if text.isascii() else text.encode("utf-8", "replace")) is not None
+
+    return found, f"matches {pattern!r}"
 
 
 def _fold(text: str) -> str:
