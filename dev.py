@@ -23,8 +23,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -37,9 +38,16 @@ STAMP = VENV / ".setup-stamp"
 def main(arguments: list[str]) -> int:
     """Do what the first argument says."""
     verb, rest = (arguments or ["help"])[0], arguments[1:]
-    verbs = {"setup": setup, "run": run, "test": test, "check": check, "bench": bench, "lock": lock}
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "setup": setup,
+        "run": run,
+        "test": test,
+        "check": check,
+        "bench": bench,
+        "lock": lock,
+    }
     if verb in ("help", "-h", "--help"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     if verb not in verbs:
         print(f"dev.py: there is no {verb!r}; it knows {', '.join(verbs)}.", file=sys.stderr)
@@ -63,19 +71,19 @@ def refuse_what_cannot_work() -> None:
 # what each verb does
 
 
-def run(rest: list[str]) -> int:
+def run(rest: list[str]) -> NoReturn:
     """The gateway, in place of this process."""
     os.environ.setdefault("GATEWAY_DATA", str(ROOT / "gateway-data"))
     execute(BIN / "alert-gateway", "serve", *rest)
 
 
-def test(rest: list[str]) -> int:
+def test(rest: list[str]) -> NoReturn:
     """The tests, in place of this process."""
     os.chdir(ROOT)
     execute(PYTHON, "-m", "pytest", *rest)
 
 
-def bench(rest: list[str]) -> int:
+def bench(rest: list[str]) -> NoReturn:
     """The measurements, in place of this process."""
     os.chdir(ROOT)
     execute(PYTHON, "-m", "bench", *rest)
@@ -95,11 +103,11 @@ def lock(rest: list[str]) -> int:
     """Hashes of every file of every package, for every platform; no address of any index."""
     flags = ["--universal", "--python-version=3.11", "--generate-hashes", "--all-extras", "--group=dev"]
     quiet = ["--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
-    command = [BIN / "uv", "pip", "compile", *flags, *quiet, "--output-file", LOCK.name, *rest, "pyproject.toml"]
+    command = [str(BIN / "uv"), "pip", "compile", *flags, *quiet, "--output-file", LOCK.name, *rest, "pyproject.toml"]
     return subprocess.run(command, cwd=ROOT).returncode
 
 
-def execute(program: Path, *arguments: str) -> int:
+def execute(program: Path, *arguments: str) -> NoReturn:
     """Become another program, so that signals and the exit code are its own."""
     sys.stdout.flush()
     os.execv(program, [str(program), *arguments])

@@ -37,7 +37,7 @@ PAUSE_LIMIT = 3600.0
 STOP_DEADLINE = 5.0
 """How long attempts may go on once delivery is told to stop, in seconds."""
 
-_POLL = 5.0
+_POLL = 1.0
 _BLOCKED_POLL = 0.5
 _BUSY_PAUSE = 0.2
 _SLACK = 1.0
@@ -51,7 +51,7 @@ class Delivery:
     """
     The loop that delivers. `notifiers` are by kind; the caller closes them.
 
-    `wake` rings when there is something new; without it the state is looked at every few seconds. `jitter` gives a
+    `wake` rings when there is something new; without it the state is looked at once a second. `jitter` gives a
     number from 0 to 1 for each pause between attempts.
     """
 

@@ -79,7 +79,7 @@ class Endpoints:
     table is renewed by `keep_fresh`, and a change takes effect within `max_age`.
     """
 
-    def __init__(  # noqa: PLR0913 - what it is built from
+    def __init__(
         self,
         state: State,
         vault: Vault,
@@ -179,12 +179,12 @@ class Endpoints:
             for secret in sealed:
                 unsealed[secret] = self._unsealed.get(secret) or self._vault.unseal(secret)
             specs, handshakes, delivery_id = _sender(template, integration.settings)
-            if template is None and sealed and not specs:
-                msg = f"template {integration.template!r} is not installed, so its senders cannot be verified"
-                raise SettingsError(msg)
         except (SettingsError, msgspec.ValidationError) as error:
-            _log.error("integration %s accepts nothing: %s", integration.name, error)  # noqa: TRY400 - no bug of ours
+            _log.error("integration %s accepts nothing: %s", integration.name, error)
             return Admitted(endpoint_id=endpoint.id, name=endpoint.name, problem=str(error))
+        if template is None and sealed and not specs:
+            problem = f"template {integration.template!r} is not installed, so its senders cannot be verified"
+            return Admitted(endpoint_id=endpoint.id, name=endpoint.name, problem=problem)
         return Admitted(
             endpoint_id=endpoint.id,
             name=endpoint.name,

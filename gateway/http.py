@@ -48,6 +48,7 @@ _LOOKUPS = 32
 _IDLE_SECONDS = 15.0
 _IDLE_CONNECTIONS = 4
 _BUFFER = 64 << 10
+_READ = 16 << 10
 _WEB_PORTS = (80, 443)
 _FREE_PORTS = 1024
 _LAST_PORT = 65535
@@ -523,8 +524,10 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
                 msg = f"the connection broke: {self._error}"
                 raise httpcore2.ReadError(msg) from self._error
             return b""
-        data = bytes(self._buffer[:max_bytes])
-        del self._buffer[:max_bytes]
+        elif self._left < WIRE_LIMIT:
+            await asyncio.sleep(0)  # parsing is slow where chunks are tiny: others come in between
+        data = bytes(self._buffer[: min(max_bytes, _READ)])
+        del self._buffer[: len(data)]
         self._left -= len(data)
         if self._left < 0:
             msg = f"the answer is longer than {WIRE_LIMIT >> 10} KiB"

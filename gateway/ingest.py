@@ -30,6 +30,7 @@ MAX_TARGET = 2048
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 << 10
 REDACTED = b"[redacted]"
+_MANY_DIGITS = 19
 _SECRET_HEADERS = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"x-alert-token"})
 _JSON = b"content-type: application/json\r\ncache-control: no-store\r\n"
 _HANDSHAKE = b"content-type: %s\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
@@ -81,6 +82,24 @@ HEAD_TOO_LARGE = refusal(
 _BUSY = refusal(503, "busy", "the message could not be stored now", "send it again")
 
 
+def head_flaw(target: bytes, headers: Headers) -> Answer | None:
+    """What is too large about a head, if anything."""
+    if len(target) > MAX_TARGET:
+        return TOO_LONG
+    if len(headers) > MAX_HEADERS or sum([len(name) + len(value) + 4 for name, value in headers]) > MAX_HEADER_BYTES:
+        return HEAD_TOO_LARGE
+    return None
+
+
+def content_length(fields: Mapping[bytes, bytes]) -> int | None:
+    """The body's length in bytes, None where it is not said; what is no number is too large for anything."""
+    text = fields.get(b"content-length")
+    if text is None:
+        return None
+    digits = text.strip(b" \t")
+    return int(digits) if digits.isdigit() and len(digits) < _MANY_DIGITS else 10**_MANY_DIGITS
+
+
 class Admission(msgspec.Struct, frozen=True, gc=False):
     """A request whose head was found good."""
 
@@ -96,7 +115,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
 class Ingest:
     """Decides about requests. Sizes are bytes; `base_url` is how senders reach us, for signatures over the URL."""
 
-    def __init__(  # noqa: PLR0913 - settings, each with a name
+    def __init__(
         self,
         endpoints: Endpoints,
         clock: Clock,
@@ -109,8 +128,12 @@ class Ingest:
     ) -> None:
         self.counts = counts or IngestCounts()
         self.max_body = max_body
-        self.too_large = refusal(413, "too_large", f"the body is over {max_body} bytes", "send less, or raise GATEWAY_MAX_BODY")
-        self._too_large_decoded = refusal(413, "too_large", f"the body is over {max_decoded} bytes after gzip, or over 100 times its size")
+        self.too_large = refusal(
+            413, "too_large", f"the body is over {max_body} bytes", "GATEWAY_MAX_BODY is the limit"
+        )
+        self._too_large_decoded = refusal(
+            413, "too_large", f"after gzip the body is over {max_decoded} bytes, or over 100 times its size"
+        )
         self.failing_since: int | None = None
         self._endpoints, self._clock, self._faults = endpoints, clock, faults
         self._max_decoded, self._base_url = max_decoded, base_url
@@ -124,10 +147,9 @@ class Ingest:
 
         `fields` is `dict(headers)`, where the caller has it already.
         """
-        if len(target) > MAX_TARGET:
-            return self._refused(TOO_LONG)
-        if len(headers) > MAX_HEADERS or sum(map(_line_length, headers)) > MAX_HEADER_BYTES:
-            return self._refused(HEAD_TOO_LARGE)
+        flaw = head_flaw(target, headers)
+        if flaw is not None:
+            return self._refused(flaw)
         if fields is None:
             fields = dict(headers)
         path, _, query = target.partition(b"?")
@@ -136,15 +158,10 @@ class Ingest:
         admitted = self._endpoints.find(path)
         if admitted is None:
             return self._refused(NOT_FOUND)
-        length = None
-        if b"content-length" in fields:
-            text = fields[b"content-length"]
-            if not text.isdigit() or len(text) > 18:  # noqa: PLR2004 - more digits are over any limit
-                return self._refused(self.too_large if text.isdigit() else BAD_REQUEST)
-            length = int(text)
-            if length > self.max_body:
-                return self._refused(self.too_large)
-        if b"expect" in fields and fields[b"expect"].lower() != b"100-continue":
+        length = content_length(fields)
+        if length is not None and length > self.max_body:
+            return self._refused(self.too_large)
+        if b"expect" in fields and fields[b"expect"].strip(b" \t").lower() != b"100-continue":
             return self._refused(UNMET_EXPECTATION)
         gzip = False
         if b"content-encoding" in fields:
@@ -154,7 +171,7 @@ class Ingest:
             gzip = encoding == "gzip"
         if admitted.problem is not None:
             self._tell(admitted, admitted.problem)
-            return self._refused(self._try_later())
+            return self.try_later()
         return Admission(admitted, "POST", path, query, headers, length, gzip)
 
     def finish(self, admission: Admission, body: bytes) -> Draft | Answer:
@@ -204,10 +221,11 @@ class Ingest:
         if self.failing_since is None:
             self.failing_since = self._clock.now()
             _log.warning("messages are refused with 503: %s", error)
-        return self._refused(self._try_later())
+        return self.try_later()
 
-    def _try_later(self) -> Answer:
-        return Answer(503, _BUSY.body, _JSON + b"retry-after: %d\r\n" % (5 + secrets.randbelow(6)))
+    def try_later(self) -> Answer:
+        """A 503; senders spread their second tries."""
+        return self._refused(Answer(503, _BUSY.body, _JSON + b"retry-after: %d\r\n" % (5 + secrets.randbelow(6))))
 
     def _refused(self, answer: Answer) -> Answer:
         self.counts.refuse(answer.status)
@@ -217,7 +235,7 @@ class Ingest:
         """A request that is no POST: a handshake, or nothing for us. It never says whether the endpoint exists."""
         admitted = self._endpoints.find(path) if method == b"GET" else None
         if admitted is not None and admitted.handshakes:
-            admission = Admission(admitted, "GET", path, query, headers, None, False)  # noqa: FBT003 - no gzip
+            admission = Admission(admitted, "GET", path, query, headers, None, False)
             answer = self._handshake(admission, _View(admission, b"", self._max_decoded))
             if answer is not None:
                 return answer
@@ -282,10 +300,6 @@ class _View:
             named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
             self._made = {"body": body, "query": query, "headers": named}
         return self._made
-
-
-def _line_length(header: tuple[bytes, bytes]) -> int:
-    return len(header[0]) + len(header[1]) + 4
 
 
 def _stored_headers(headers: Headers, secret_headers: frozenset[bytes]) -> bytes:

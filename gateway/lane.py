@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -38,8 +39,7 @@ class _Connection(asyncio.Protocol):
         self._decoder = msgspec.msgpack.Decoder(Reply)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer

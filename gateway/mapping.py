@@ -2,7 +2,7 @@
 Text with holes: `"{monitor.name} is {state}"`, where a hole holds a JMESPath expression.
 
 A text that is one hole keeps the value it finds; any other becomes text, what is missing leaving nothing behind. A text all
-of whose holes find nothing finds nothing itself. `{{` and `}}` are braces.
+of whose holes find nothing finds nothing itself; empty lists and objects are nothing as text. `{{` and `}}` are braces.
 
 JMESPath's own truth applies to `||`: empty texts, lists and objects, `false` and `null` count as nothing. Beside the
 standard functions there are `split(text, separator)`, `lower(x)`, `upper(x)`, `trim(x)` and `replace(text, old, new)`, which
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jmespath
@@ -21,6 +22,7 @@ import jmespath.functions
 import jmespath.visitor
 import msgspec
 
+from gateway.config import nearest
 from gateway.errors import TemplateError
 
 MAX_TEXT = 4096
@@ -69,6 +71,7 @@ class Hole:
         except RecursionError:
             msg = f"{{{self.expression[:40]}…}} is nested too deeply"
             raise TemplateError(msg) from None
+        _check_functions(parsed.parsed)
         # Nearly all holes are a path or a choice of paths; walking those directly takes a tenth of the time.
         choices = [choice.strip() for choice in self.expression.split("||")]
         if all(_PATH.fullmatch(choice) for choice in choices):
@@ -83,7 +86,7 @@ class Hole:
             for path in self._paths:
                 value = scope
                 for name in path:
-                    value = value.get(name) if isinstance(value, dict) else None
+                    value = value.get(name) if isinstance(value, dict | MappingProxyType) else None
                     if value is None:
                         break
                 if value or (value is not None and not isinstance(value, str | list | dict | bool)):
@@ -127,7 +130,7 @@ class Text:
                 words.append(part)
                 continue
             value = part.find(scope)
-            if value is not None and value != "":
+            if not _is_nothing(value):
                 found = True
                 words.append(to_text(value))
         return "".join(words).strip() if found else None
@@ -135,7 +138,7 @@ class Text:
     def text(self, scope: Any) -> str | None:
         """The value as text; None where there is nothing or nothing but white space."""
         value = self.find(scope)
-        if value is None:
+        if _is_nothing(value):
             return None
         text = to_text(value).strip()
         return text or None
@@ -171,6 +174,10 @@ def flat(value: Any) -> list[str]:
     return [to_text(value).strip()]
 
 
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
 def to_text(value: Any) -> str:
     """A JSON value as people write it: `true`, `12`, `0.5`, lists and objects as JSON, nothing as the empty text."""
     if isinstance(value, str):
@@ -184,6 +191,26 @@ def to_text(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1 << 53 else repr(value)
     return msgspec.json.encode(value).decode()
+
+
+def _check_functions(tree: Mapping[str, Any]) -> None:
+    """JMESPath itself looks at functions when they are called; a misspelt one would find nothing for ever."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting += [child for child in node["children"] if isinstance(child, Mapping)]
+        if node["type"] != "function_expression":
+            continue
+        name, given = node["value"], len(node["children"])
+        known = _Functions.FUNCTION_TABLE.get(name)
+        if known is None:
+            msg = f"there is no function {name}(){nearest(name, list(_Functions.FUNCTION_TABLE))}"
+            raise TemplateError(msg)
+        signature = known["signature"]
+        variadic = bool(signature) and signature[-1].get("variadic", False)
+        if given < len(signature) or (given > len(signature) and not variadic):
+            msg = f"{name}() takes {'at least ' if variadic else ''}{len(signature)} arguments, not {given}"
+            raise TemplateError(msg)
 
 
 def _parts(source: str) -> list[str | Hole]:

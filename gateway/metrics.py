@@ -84,4 +84,6 @@ class GatewayMetrics(Collector):
         yield GaugeMetricFamily("gateway_backlog", "Messages accepted that have not taken effect yet", value=behind)
         if counts.oldest_due_at is not None:
             due = counts.oldest_due_at / 1000
-            yield GaugeMetricFamily("gateway_oldest_due_timestamp_seconds", "When the oldest notification was due", value=due)
+            yield GaugeMetricFamily(
+                "gateway_oldest_due_timestamp_seconds", "When the oldest notification was due", value=due
+            )

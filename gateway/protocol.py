@@ -29,7 +29,7 @@ Phase = Literal["new", "head", "body", "busy", "idle", "over"]
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]+")
 _METHOD = re.compile(rb"[A-Z]{1,24} ")
-_HOP_BY_HOP = frozenset({b"upgrade", b"http2-settings", b"connection"})
+_UPGRADE = (b"upgrade", b"http2-settings", b"connection")
 _STATUS = {
     200: b"200 OK",
     400: b"400 Bad Request",
@@ -44,8 +44,12 @@ _STATUS = {
     431: b"431 Request Header Fields Too Large",
     503: b"503 Service Unavailable",
 }
+_KEEPING = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n%b"
+_CLOSING = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_UNKNOWN_METHOD = refusal(405, "method_not_allowed", "this method is not known here", head=b"allow: GET, HEAD, POST\r\n")
+_UNKNOWN_METHOD = refusal(
+    405, "method_not_allowed", "this method is not known here", head=b"allow: GET, HEAD, POST\r\n"
+)
 _FULL = refusal(503, "busy", "there are too many connections", "send it again", b"retry-after: 5\r\n")
 _log = logging.getLogger("gateway.protocol")
 
@@ -58,9 +62,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle: float = 5.0
     linger: float = 2.0
     """How long what a refused sender still sends is taken in, so that it gets to read the answer."""
-    drain: float = 1.0
+    drain: float = 0.5
     """How long a connection may still begin a request after the server was told to stop."""
-    sweep: float = 0.5
+    sweep: float = 0.25
     connections: int = 2000
 
 
@@ -98,14 +102,15 @@ class _Never:
 class Intake:
     """One message on its short way. It stands where uvicorn keeps its cycle; the public attributes are what that reads."""
 
-    __slots__ = ("admission", "body", "disconnected", "front", "keep_alive", "more_body", "response_complete")
+    __slots__ = ("admission", "body", "disconnected", "front", "keep_alive", "more_body", "response_complete", "size")
     message_event: ClassVar[_Never] = _Never()
 
-    def __init__(self, front: Front, admission: Admission, keep_alive: bool) -> None:  # noqa: FBT001 - built per message
+    def __init__(self, front: Front, admission: Admission | None, keep_alive: bool) -> None:  # noqa: FBT001 - hot path
         self.front = front
         self.admission = admission
         self.keep_alive = keep_alive
         self.body: bytes | bytearray = b""
+        self.size = 0
         self.disconnected = False
         self.response_complete = False
         self.more_body = True
@@ -115,19 +120,25 @@ class Intake:
         ingest = self.front.ingest
         try:
             if type(outcome) is Receipt:
-                answer = ingest.accepted(outcome, len(self.body))
+                answer = ingest.accepted(outcome, self.size)
             else:
                 answer = ingest.busy(cast("StoreError", outcome))
-        except Exception:
+        except Exception:  # noqa: BLE001  the other senders of the same commit must get theirs
             _log.exception("an answer could not be made; the sender is told to come again")
-            answer = ingest.busy(StoreError("internal error"))
+            answer = ingest.try_later()
         self.front.answered(self, answer)
 
 
 class Front(HttpToolsProtocol):
-    """One connection. `ingest`, `journal` and `watch` are shared by all; `functools.partial` gives them to uvicorn."""
+    """
+    One connection. `ingest`, `journal` and `watch` are shared by all; `functools.partial` gives them to uvicorn.
 
-    def __init__(  # noqa: PLR0913 - the first four are uvicorn's
+    `phase` says where the connection is: new (no byte yet), head, body, busy (the request is here, its answer is not),
+    idle, over (the last answer is given; what still comes is thrown away). `active` is the request that is being answered;
+    there may be pipelined ones behind it.
+    """
+
+    def __init__(
         self,
         config: Config,
         server_state: ServerState,
@@ -141,10 +152,14 @@ class Front(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.ingest, self.journal, self.watch = ingest, journal, watch
         self.phase: Phase = "new"
-        self.since = 0.0  # when the phase began; of "body", when the request did
-        self.received = 0  # bytes since the request began, as they came
-        self.draining = False
+        self.since = 0.0  # when the phase began; for head and body, when the request did
+        self.received = 0  # bytes of this request, without those that came together with its first one
+        self.active: object = None
+        self.intake: Intake | None = None  # the request that is arriving, where it goes the short way
         self.upgrading = False
+        self.draining = False
+        self.half_closed = False
+        self.farewell: Answer | None = None
 
     # the connection
 
@@ -153,13 +168,17 @@ class Front(HttpToolsProtocol):
         super().connection_made(transport)
         self.since = self.loop.time()
         self.watch.over(self.connections, self.loop)
-        if len(self.connections) > self.watch.limits.connections:
+        open_now, most = len(self.connections), self.watch.limits.connections
+        if open_now > most:
             self.ingest.counts.connections_refused += 1
-            self._refuse(_FULL)
+            if open_now > 2 * most:  # those that linger count too
+                transport.abort()
+            else:
+                self._stop(_FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a request that was not complete; nothing of it was stored."""
-        if self.phase in ("head", "body"):
+        """Forget a request that is not complete; nothing of it was stored."""
+        if self.phase == "head" or (self.phase == "body" and self.active is not None):
             self.ingest.counts.disconnected += 1
         self.phase = "over"
         for cycle, _ in self.pipeline:
@@ -169,25 +188,22 @@ class Front(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Let a sender that has said all, and closed its side, still read the answer."""
+        self.half_closed = True
         if self.phase in ("head", "body"):
             self.ingest.counts.disconnected += 1
-            self._refuse(rules.BAD_REQUEST)
-        if self.phase == "busy" and self.cycle is not None:
-            self.cycle.keep_alive = False
-            return True
-        return False
+            self._stop(rules.BAD_REQUEST)
+        return self.active is not None and self.phase != "over"
 
     def shutdown(self) -> None:
         """Stop after the request that is under way, or that comes within the drain time."""
         self.draining = True
-        if self.phase == "over":
-            self.transport.close()
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is not None:
             self.cycle.keep_alive = False
-        self.since = max(self.since, self.loop.time()) if self.phase in ("new", "idle") else self.since
+        if self.phase in ("new", "idle"):
+            self.since = self.loop.time()
 
     def swept(self, now: float) -> None:
-        """Close what took too long; called every now and then."""
+        """End what took too long; called every now and then."""
         limits, waited = self.watch.limits, now - self.since
         if self.phase in ("head", "body"):
             if waited > (limits.head if self.phase == "head" else limits.body):
@@ -195,14 +211,14 @@ class Front(HttpToolsProtocol):
         elif self.phase in ("new", "idle"):
             patience = limits.head if self.phase == "new" else limits.idle
             if waited > (limits.drain if self.draining else patience):
-                self._end(now)
+                self._close()
         elif self.phase == "over" and waited > limits.linger:
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser."""
-        if self.phase == "over":
-            return  # refused already: taken in so that the sender reads the answer, see Limits.linger
+        if self.phase == "over" or self.farewell is not None:
+            return  # refused already; it is taken in so that the sender gets to read the answer
         self.received += len(data)
         try:
             self.parser.feed_data(data)
@@ -211,56 +227,58 @@ class Front(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._malformed(error, data)
         if self.phase == "head":
-            if self.received > rules.MAX_HEADER_BYTES + rules.MAX_TARGET:
+            size = max(self.received, sum(len(name) + len(value) for name, value in self.headers))
+            if size > rules.MAX_HEADER_BYTES + rules.MAX_TARGET:
                 self._refuse(rules.TOO_LONG if len(self.url) > rules.MAX_TARGET else rules.HEAD_TOO_LARGE)
         elif self.phase == "body" and self.received > 4 * self.ingest.max_body + (64 << 10):
-            self._refuse(self.ingest.too_large)  # chunk extensions, or chunks of a byte each
+            self._refuse(self.ingest.too_large)  # all of it framing: chunk extensions, or chunks of a byte each
 
     def _feed_without_upgrade(self, rest: bytes) -> None:
         """
         Go on as if nobody had asked for another protocol, which HTTP allows.
 
-        The parser takes what follows such a head for that protocol and would report an empty body.
+        The parser takes what follows such a head for that protocol, and would report an empty body.
         """
-        lines = [b"%b: %b" % pair for pair in self.headers if pair[0] not in _HOP_BY_HOP]
-        options = b", ".join(value for name, value in self.headers if name == b"connection").split(b",")
-        kept = b",".join(option for option in options if option.strip().lower() not in _HOP_BY_HOP)
-        head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        if self.phase == "over" or self.farewell is not None:
+            return
+        lines = [b"%b: %b" % pair for pair in self.headers if pair[0] not in _UPGRADE]
+        options = b",".join(value for name, value in self.headers if name == b"connection").split(b",")
+        kept = [option.strip() for option in options if option.strip().lower() not in (*_UPGRADE, b"")]
+        if kept:
+            lines.append(b"connection: " + b", ".join(kept))
+        version = self.parser.get_http_version().encode()
+        head = b"\r\n".join([b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version), *lines, b"", b""])
+        began, self.upgrading = self.since, False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.upgrading = False
-        began = self.since
-        fresh = head + b"\r\n".join([*lines, b"connection: " + kept, b"", b""])
         try:
-            self.parser.feed_data(fresh + rest)
+            self.parser.feed_data(head + rest)
         except httptools.HttpParserError as error:
             self._malformed(error, rest)
         if self.phase in ("head", "body"):
             self.since = began
 
     def _malformed(self, error: httptools.HttpParserError, data: bytes) -> None:
-        if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
-            _log.error("a request could not be taken", exc_info=error.__context__)
-        if self.phase == "over":
-            return
-        answer = rules.BAD_REQUEST
-        if "Content-Length overflow" in str(error):
-            answer = self.ingest.too_large
+        cause = error.__context__
+        if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(cause, httptools.HttpParserError):
+            _log.error("a request could not be taken; the sender is told to come again", exc_info=cause)
+            self._stop(self.ingest.try_later())
+        elif "Content-Length overflow" in str(error):
+            self._refuse(self.ingest.too_large)
         elif isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(data):
-            answer = _UNKNOWN_METHOD
-        elif isinstance(error, httptools.HttpParserInvalidURLError) and len(self.url) > rules.MAX_TARGET:
-            answer = rules.TOO_LONG
-        self._refuse(answer)
+            self._refuse(_UNKNOWN_METHOD)
+        else:
+            self._refuse(rules.BAD_REQUEST)
 
     # the parser's calls
 
     def on_message_begin(self) -> None:
         """Begin a request."""
+        if self.phase == "over":
+            return
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        if self.phase == "over":
-            return
         self.phase = "head"
         self.since = self.loop.time()
         self.received = 0
@@ -271,190 +289,219 @@ class Front(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Judge the head, and send the request one of its two ways."""
-        if self.phase == "over":
+        if self.phase == "over" or self.farewell is not None:
             return
-        parser = self.parser
+        parser, headers, url = self.parser, self.headers, self.url
         if parser.should_upgrade():
             self.upgrading = True
             if parser.get_method() == b"CONNECT":
                 self._refuse(_UNKNOWN_METHOD)
             return
-        headers = self.headers
-        fields = dict(headers)
-        version = parser.get_http_version()
+        fields, version = dict(headers), parser.get_http_version()
         flaw = self._flaw(fields, version)
         if flaw is not None:
             self._refuse(flaw)
-            return
-        self.phase = "body"
-        # What the sender pipelines behind a request that is not answered yet must wait its turn: uvicorn's queue does that.
-        free = self.cycle is None or self.cycle.response_complete
-        if free and self.url.startswith(PREFIX):
-            verdict = self.ingest.begin(parser.get_method(), self.url, headers, fields)
-            if type(verdict) is Answer:
-                self._answer_head(verdict, fields, version)
-                return
+        elif url.startswith(PREFIX) and self.active is None:
+            verdict = self.ingest.begin(parser.get_method(), url, headers, fields)
             keep_alive = version == "1.1" and parser.should_keep_alive()
-            self.cycle = cast("RequestResponseCycle", Intake(self, cast("Admission", verdict), keep_alive))
+            if type(verdict) is not Admission:
+                self._answer_head(cast("Answer", verdict), fields, keep_alive=keep_alive)
+                return
+            self.phase = "body"
+            self.active = self.intake = intake = Intake(self, verdict, keep_alive)
+            self.cycle = cast("RequestResponseCycle", intake)
             if self.expect_100_continue:
                 self.transport.write(_CONTINUE)
-            return
-        began, received = self.since, self.received
-        super().on_message_begin_scope(headers) if False else self._make_scope()
-        super().on_headers_complete()
-        self.since, self.received = began, received
-
-    def _make_scope(self) -> None:
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.headers, self.expect_100_continue = url, headers, expect
-        self.scope["headers"] = headers
+        else:
+            self._hand_over(fields)
 
     def _flaw(self, fields: dict[bytes, bytes], version: str) -> Answer | None:
-        """What the parser lets through and we do not."""
-        headers, url = self.headers, self.url
-        if len(url) > rules.MAX_TARGET:
-            return rules.TOO_LONG
-        if len(headers) > rules.MAX_HEADERS:
-            return rules.HEAD_TOO_LARGE
+        """What the parser lets through and HTTP does not."""
+        headers = self.headers
+        if version not in ("1.1", "1.0") or self.url[:1] != b"/":
+            return rules.BAD_REQUEST
         host = fields.get(b"host")
-        if host is None:
-            if version != "1.0":
-                return rules.BAD_REQUEST
-        elif not _HOST.fullmatch(host):
+        if (host is None and version == "1.1") or (host is not None and not _HOST.fullmatch(host.rstrip(b" \t"))):
             return rules.BAD_REQUEST
         if len(fields) != len(headers) and sum(name == b"host" for name, _ in headers) > 1:
             return rules.BAD_REQUEST
-        if version not in ("1.1", "1.0") or url[:1] != b"/":
-            return rules.BAD_REQUEST
-        if b"transfer-encoding" in fields and (version == "1.0" or fields[b"transfer-encoding"].lower() != b"chunked"):
-            return rules.BAD_REQUEST
-        if b"expect" in fields and version != "1.0":
-            if fields[b"expect"].lower() != b"100-continue":
+        if b"transfer-encoding" in fields:
+            coding = fields[b"transfer-encoding"].strip(b" \t").lower()
+            if version == "1.0" or coding != b"chunked":
+                return rules.BAD_REQUEST
+        if b"expect" in fields and version == "1.1":
+            if fields[b"expect"].strip(b" \t").lower() != b"100-continue":
                 return rules.UNMET_EXPECTATION
             self.expect_100_continue = True
-        # Not as a number: a length of many digits is too large whatever they are.
-        length = fields.get(b"content-length", b"").strip().lstrip(b"0")
-        if len(length) > 18 or (length and int(length) > self.ingest.max_body):  # noqa: PLR2004 - as in `Ingest.begin`
-            return self.ingest.too_large
         return None
+
+    def _hand_over(self, fields: dict[bytes, bytes]) -> None:
+        """
+        Give the request to the app, as uvicorn does.
+
+        So go pipelined messages too: uvicorn's queue has them wait for the answer before.
+        """
+        flaw = rules.head_flaw(self.url, self.headers)
+        if flaw is None and (rules.content_length(fields) or 0) > self.ingest.max_body:
+            flaw = self.ingest.too_large
+        if flaw is not None:
+            self._refuse(flaw)
+            return
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes the scope
+        self.url, self.headers, self.expect_100_continue = url, headers, expect
+        self.scope["headers"] = headers
+        self.phase, self.intake = "body", None
+        super().on_headers_complete()
+        if self.draining:
+            self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.active = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        cycle = self.cycle
-        if self.phase == "over" or self.upgrading:
+        if self.phase != "body":
             return
-        if type(cycle) is not Intake:
+        intake = self.intake
+        if intake is None:
+            cycle = self.cycle
             if not cycle.response_complete and len(cycle.body) + len(body) > self.ingest.max_body:
                 self._refuse(self.ingest.too_large)
                 return
             super().on_body(body)
-        elif cycle.body:
-            if type(cycle.body) is bytes:
-                cycle.body = bytearray(cycle.body)
-            cycle.body += body
-            if len(cycle.body) > self.ingest.max_body:
-                self._refuse(self.ingest.too_large)
+            return
+        intake.size += len(body)
+        if intake.size > self.ingest.max_body:
+            self._refuse(self.ingest.too_large)
+        elif not intake.body:
+            intake.body = body
+        elif type(intake.body) is bytearray:
+            intake.body += body
         else:
-            cycle.body = body
-            if len(body) > self.ingest.max_body:
-                self._refuse(self.ingest.too_large)
+            intake.body = bytearray(intake.body) + body
 
     def on_message_complete(self) -> None:
         """Have the message stored."""
-        if self.phase == "over" or self.upgrading:
-            return
-        cycle = self.cycle
-        if type(cycle) is not Intake:
-            self.phase = "busy"
-            super().on_message_complete()
-            if cycle.response_complete:
-                self._rest()
+        if self.phase != "body":
             return
         self.phase = "busy"
-        body = cycle.body
-        if type(body) is bytearray:
-            body = cycle.body = bytes(body)
-        verdict = self.ingest.finish(cycle.admission, cast("bytes", body))
-        if type(verdict) is not Draft:
-            self.answered(cycle, cast("Answer", verdict))
-            return
-        try:
-            self.journal.append(verdict, cycle.done)
-        except StoreError as error:
-            self.answered(cycle, self.ingest.busy(error))
-
-    # answers
-
-    def answered(self, cycle: Intake, answer: Answer) -> None:
-        """Send the answer to a message, and go on to what is pipelined behind it."""
-        cycle.response_complete = True
-        if cycle.disconnected or self.phase == "over":
-            return
-        if cycle.keep_alive and not self.draining:
-            self.transport.write(
-                b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n%b"
-                % (_STATUS[answer.status], answer.head, len(answer.body), answer.body)
-            )
+        intake = self.intake
+        if intake is None:
+            super().on_message_complete()
+            if self.cycle.response_complete:
+                self._rest()
+        elif intake.response_complete:  # answered by its head alone
+            self._rest()
         else:
-            self.transport.write(_closing(answer))
-            self._hang_up()
+            self._store(intake)
+
+    def _store(self, intake: Intake) -> None:
+        body, intake.body = intake.body, b""
+        try:
+            verdict = self.ingest.finish(cast("Admission", intake.admission), bytes(body))
+            if type(verdict) is Draft:
+                self.journal.append(verdict, intake.done)
+                return
+            answer = cast("Answer", verdict)
+        except StoreError as error:
+            answer = self.ingest.busy(error)
+        except Exception:  # noqa: BLE001  a bug of ours costs the sender a second try, not the message
+            _log.exception("a message could not be taken; the sender is told to come again")
+            answer = self.ingest.try_later()
+        self.answered(intake, answer)
+
+    # the answers
+
+    def answered(self, intake: Intake, answer: Answer) -> None:
+        """Send the answer to a message, and go on to what is pipelined behind it."""
+        intake.response_complete = True
+        if intake.disconnected or self.transport.is_closing():
+            return
+        if intake.keep_alive and not self.draining:
+            self.transport.write(_KEEPING % (_STATUS[answer.status], answer.head, len(answer.body), answer.body))
+        else:
+            self.transport.write(_CLOSING % (_STATUS[answer.status], answer.head, len(answer.body), answer.body))
+            self._close()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Go on to what is pipelined, or rest. Unlike uvicorn's, this arms no timer: the sweep sees idle connections."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing() or self.phase == "over":
-            self._rest_over()
+        self.active = None
+        if self.transport.is_closing():
+            if self.phase != "over":
+                self._over()
             return
         self.flow.resume_reading()
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.farewell is not None:
+            self._stop(self.farewell)
+        elif self.half_closed:
+            self._close()
         else:
             self._rest()
+
+    def _answer_head(self, answer: Answer, fields: dict[bytes, bytes], *, keep_alive: bool) -> None:
+        """Answer a request for what its head says; keep the connection only where no body follows."""
+        if self.parser.get_method() == b"HEAD":
+            self.transport.write(_CLOSING[:-2] % (_STATUS[answer.status], answer.head, len(answer.body)))
+            self._stop(None)
+        elif rules.content_length(fields) or b"transfer-encoding" in fields or not keep_alive:
+            self._stop(answer)
+        else:
+            self.phase = "body"
+            self.active = self.intake = intake = Intake(self, None, keep_alive)
+            self.cycle = cast("RequestResponseCycle", intake)
+            self.answered(intake, answer)
+
+    def _refuse(self, answer: Answer) -> None:
+        self.ingest.counts.refuse(answer.status)
+        self._stop(answer)
+
+    def _stop(self, answer: Answer | None) -> None:
+        """
+        Take nothing more: give a last answer, where one can be given, and close once the sender had time to read it.
+
+        Closing at once would reset the connection under an answer on its way, since there may be unread input.
+        """
+        if self.phase == "over" or self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if self.phase == "body" and not cycle.response_complete:  # the request at fault
+            if cycle is self.active:
+                self.active = None
+                cycle.disconnected = True
+                cycle.message_event.set()
+                if getattr(cycle, "response_started", False):
+                    answer = None
+            else:
+                self.pipeline.popleft()
+        elif self.phase == "body":
+            answer = None  # its answer is given; the body went on
+        if self.active is not None:
+            self.phase, self.farewell = "busy", answer  # those before it are answered first
+            return
+        if answer is not None:
+            self.transport.write(_CLOSING % (_STATUS[answer.status], answer.head, len(answer.body), answer.body))
+        if self.half_closed or not self.transport.can_write_eof():
+            self._close()
+        else:
+            self._over()
+            self.flow.resume_reading()
+            self.transport.write_eof()
+
+    def _close(self) -> None:
+        self._over()
+        self.transport.close()
+
+    def _over(self) -> None:
+        self.phase = "over"
+        self.since = self.loop.time()
 
     def _rest(self) -> None:
         if self.phase == "busy":
             self.phase = "idle"
             self.since = self.loop.time()
-
-    def _rest_over(self) -> None:
-        if self.phase != "over":
-            self.phase = "over"
-            self.since = self.loop.time()
-
-    def _answer_head(self, answer: Answer, fields: dict[bytes, bytes], version: str) -> None:
-        """Answer a request whose body nobody wants: keep the connection only where there is none."""
-        without_body = b"transfer-encoding" not in fields and fields.get(b"content-length", b"0").strip(b"0 ") == b""
-        if not without_body or version != "1.1" or not self.parser.should_keep_alive():
-            self._refuse(answer)
-            return
-        cycle = Intake(self, cast("Admission", None), keep_alive=True)
-        self.cycle = cast("RequestResponseCycle", cycle)
-        self.upgrading = True
-        self.answered(cycle, answer)
-
-    def _refuse(self, answer: Answer) -> None:
-        """Answer at once, take no more, close soon."""
-        if self.phase == "over":
-            return
-        cycle = self.cycle
-        waiting = cycle is not None and not cycle.response_complete
-        self.phase = "over"
-        self.since = self.loop.time()
-        self.ingest.counts.refuse(answer.status)
-        self.transport.write(_closing(answer))
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        pass
-
-    def _end(self, now: float) -> None:
-        pass
-
-
-def _closing(answer: Answer) -> bytes:
-    return b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
-        _STATUS[answer.status], answer.head, len(answer.body), answer.body,
-    )  # fmt: skip

@@ -35,6 +35,7 @@ LIMITS = {
 }
 """How many characters of a field are kept; the message itself is kept whole."""
 MAX_ID = 64_000
+_MAX_REASON = 500
 _TEXT_FIELDS = tuple(name for name in EVENT_FIELDS if name != "tags")
 _ORDER: tuple[Action, ...] = ("open", "close", "update")
 _EARLIEST_YEAR = 1971  # 0001-01-01 and 1970-01-01 are how vendors say "none"
@@ -131,15 +132,19 @@ class Rulebook:
             value = text.text(scope)
             if value is not None:
                 values[name] = value
-        if self._tags is not None:
-            values["tags"] = self._tags.find(scope)
-        if self._occurred_at is not None:
-            values["occurred_at"] = moment(self._occurred_at.find(scope))
+        if self._tags is not None and (tags := self._tags.find(scope)):
+            values["tags"] = tags
+        if self._occurred_at is not None and (when := moment(self._occurred_at.find(scope))) is not None:
+            values["occurred_at"] = when
         return values
 
     def _judged(self, item: Event | Ignored, scope: Mapping[str, Any]) -> Reading:
         if isinstance(item, Ignored):
-            return Reading(action="ignore", reason=item.reason, trace=(f"ignore: {item.because or item.reason}",))
+            if not isinstance(item.reason, str) or not isinstance(item.because, str):
+                msg = f"Ignored takes a reason in words, not a {type(item.reason).__name__}"
+                raise UnreadableError(msg)
+            reason = clean(item.reason)[:_MAX_REASON] or "the template gave no reason"
+            return Reading(action="ignore", reason=reason, trace=(f"ignore: {clean(item.because)[:_MAX_REASON] or reason}",))
         if self._has_code and (values := self._values(scope)):
             item = msgspec.structs.replace(item, **values)
         event = tidy(item, self.file.name)
@@ -192,7 +197,13 @@ def compile_rulebook(template: TemplateFolder, settings: Mapping[str, Any], read
     """The rulebook of an integration: its template, its own settings, and the hook that reads; the code itself without one."""
     own = settings.get("fields")
     file = template.merged(settings)
-    return Rulebook(file, read=read or template.load_read(), has_code=template.has_code, own_fields=own)
+    read = read or template.load_read()
+    try:
+        return Rulebook(file, read=read, has_code=template.has_code, own_fields=own)
+    except TemplateError as error:
+        where = f"settings of an integration with {template.slug}, over " if settings else ""
+        msg = f"{where}{template.path / 'template.toml'}: {error}"
+        raise TemplateError(msg) from None
 
 
 def tidy(event: Event, source: str) -> Event:

@@ -18,7 +18,7 @@ import msgspec
 import re2
 
 from gateway.errors import TemplateError
-from gateway.mapping import Text, flat
+from gateway.mapping import Text, flat, to_text
 from gateway.models import SEVERITIES, Severity
 
 MAX_PATTERN = 1024
@@ -153,7 +153,7 @@ def _single(condition: Condition, operator: str, where: str, default_field: str)
         wanted = condition.is_present != negated
 
         def test_present(fields: Fields, scope: Any) -> tuple[bool, str]:
-            present = bool(flat(value_of(fields, scope)))
+            present = any(flat(value_of(fields, scope)))
             return present == wanted, f"{field} is {'present' if present else 'absent'}"
 
         return test_present
@@ -173,7 +173,11 @@ def _single(condition: Condition, operator: str, where: str, default_field: str)
 
 def _value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
     if "{" in field:
-        text = Text(field)
+        try:
+            text = Text(field)
+        except TemplateError as error:
+            msg = f"{where}: {error}"
+            raise TemplateError(msg) from None
         return lambda _, scope: text.find(scope)
     if field not in EVENT_FIELDS:
         from gateway.config import nearest
@@ -189,7 +193,7 @@ def _operator(condition: Condition, operator: str, where: str, default_field: st
         return _pattern(condition, where)
     if operator == "is_present":
         return bool, "present"
-    values = [_text(value) for value in getattr(condition, operator)]
+    values = [to_text(value) for value in getattr(condition, operator)]
     if (not values and default_field != "source_severity") or not all(value.strip() for value in values):
         msg = f"{where}: `{operator}` has no values, or an empty one"
         raise TemplateError(msg)
@@ -229,12 +233,6 @@ def _pattern(condition: Condition, where: str) -> tuple[Callable[[str], bool], s
 
 def _fold(text: str) -> str:
     return text.strip().casefold()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 EVENT_FIELDS = (

@@ -157,7 +157,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return b"text/plain; charset=utf-8", echo.encode("utf-8", "replace")
 
 
-def verify(  # noqa: PLR0913 - each is a part of the request, and most vendors need none but the first five
+def verify(
     spec: Verification,
     secrets: Sequence[str],
     headers: Headers,
@@ -195,7 +195,7 @@ def verify(  # noqa: PLR0913 - each is a part of the request, and most vendors n
         return Refusal(str(unverified))
 
 
-def verify_any(  # noqa: PLR0913 - as `verify`
+def verify_any(
     specs: Sequence[Verification],
     secrets: Sequence[str],
     headers: Headers,
@@ -237,7 +237,9 @@ def delivery_id(where: str, headers: Headers, view: View) -> str | None:
 
 def check_delivery_id(where: str) -> None:
     """Raise TemplateError where `delivery_id` is neither `header:Name` nor JMESPath."""
-    problem = _header_flaw("delivery_id", where.removeprefix("header:").strip() if where.startswith("header:") else None)
+    problem = _header_flaw(
+        "delivery_id", where.removeprefix("header:").strip() if where.startswith("header:") else None
+    )
     if not where.startswith("header:"):
         problem = _expression_flaw("delivery_id", where)
     if problem:
@@ -391,7 +393,9 @@ def _taken_apart(spec: Verification, given: bytes) -> tuple[list[bytes], bytes |
         msg = f"{_where(spec)} does not hold one {spec.timestamp_element}="
         raise _Unverified(msg)
     prefix = spec.prefix.encode()
-    signatures = [piece[len(prefix) :] for piece in (piece.strip(b" \t") for piece in pieces) if piece.startswith(prefix)]
+    signatures = [
+        piece[len(prefix) :] for piece in (piece.strip(b" \t") for piece in pieces) if piece.startswith(prefix)
+    ]
     if not any(signatures):
         msg = f"{_where(spec)} holds no signature that begins with {spec.prefix or (spec.element or '') + '='!r}"
         raise _Unverified(msg)
@@ -494,19 +498,21 @@ def _flaw(spec: Verification) -> str | None:
         strange = [name for name in _changed(spec) if name not in ("kind", "header", "value", "prefix")]
         if strange:
             return f'`{strange[0]}` means nothing with kind = "token": leave it out, or make it kind = "hmac"'
-    problem = next(filter(None, (_header_flaw(key, getattr(spec, key)) for key in ("header", "timestamp_header", "id_header"))), None)
-    problem = problem or next(
-        filter(None, (_expression_flaw(key, getattr(spec, key)) for key in ("value", "timestamp_value", "id_value"))), None
-    )
-    return problem or (_hmac_flaw(spec) if spec.kind == "hmac" else None)
+    flaws = [_header_flaw(key, getattr(spec, key)) for key in ("header", "timestamp_header", "id_header")]
+    flaws += [_expression_flaw(key, getattr(spec, key)) for key in ("value", "timestamp_value", "id_value")]
+    return next(filter(None, flaws), None) or (_hmac_flaw(spec) if spec.kind == "hmac" else None)
 
 
 def _hmac_flaw(spec: Verification) -> str | None:
     holes = [name for hole, name in _parts(spec.signed) if hole]
     unknown = [name for name in holes if name not in _SIGNED_NAMES and not name.startswith("header:")]
     if unknown or _SIGNED_PART.sub("", spec.signed).strip("{}") != _SIGNED_PART.sub("", spec.signed):
-        return f"`signed` knows {' '.join(f'{{{name}}}' for name in _SIGNED_NAMES)} {{header:Name}}, not {spec.signed!r}"
-    stamps = [name for name in ("timestamp_header", "timestamp_value", "timestamp_element") if getattr(spec, name) is not None]
+        return (
+            f"`signed` knows {' '.join(f'{{{name}}}' for name in _SIGNED_NAMES)} {{header:Name}}, not {spec.signed!r}"
+        )
+    stamps = [
+        name for name in ("timestamp_header", "timestamp_value", "timestamp_element") if getattr(spec, name) is not None
+    ]
     ids = [name for name in ("id_header", "id_value") if getattr(spec, name) is not None]
     if not {"body", "params", "id"} & set(holes):
         return "`signed` has neither {body} nor {params} nor {id}: the signature would fit any message"

@@ -45,7 +45,7 @@ def version(text: str) -> tuple[int, ...]:
 
 def tracked() -> list[Path]:
     """The files that are in the repository, or would be with the next commit."""
-    command = ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
         return [ROOT / name for name in names if name and (ROOT / name).is_file()]
@@ -222,6 +222,14 @@ def test_no_state_at_module_level(path: Path) -> None:
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "AGENTS.md", "LICENSE", "requirements.lock", ".ci/run"])
 def test_it_comes_with(name: str) -> None:
     assert (ROOT / name).is_file(), f"{name} is missing"
+
+
+def test_agents_md_knows_every_module() -> None:
+    text = (ROOT / "AGENTS.md").read_text()
+    modules = {path.stem for path in (ROOT / "gateway").glob("[!_]*.py")}
+    packages = {f"{path.parent.name}/" for path in (ROOT / "gateway").glob("[!_]*/__init__.py")}
+    missing = sorted((modules | packages) - set(re.findall(r"`([\w/]+)`", text)))
+    assert not missing, f"AGENTS.md has no line for {', '.join(missing)}: say in a sentence what each is"
 
 
 def test_readme_says_the_two_commands() -> None:

@@ -21,11 +21,11 @@ LAYERS = (
     # A new module is one word here, in the first layer from which it sees all it needs. A package stands for all of its
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
-    "config vault wake http template mapping rules rulebook verify body metrics store.base notifiers.base",
+    "config vault wake names http template mapping rules rulebook verify body metrics store.base notifiers.base",
     "hookspecs plugins testing.pytest_plugin ''",
-    "pipeline escalation delivery",
+    "pipeline escalation delivery actions integrations people",
     "store notifiers",
-    "ingest endpoints protocol api web app reader lane worker supervisor cli __main__",
+    "ingest endpoints protocol api web app reader lane worker process web_process supervisor cli __main__",
     "testing",
 )
 
@@ -41,7 +41,7 @@ ONLY_IN = {
     "apsw": "store",
     "sqlite3": "",  # the standard library's may have the WAL-reset fault
     "re2": "rules mapping",
-    "uvicorn": "protocol app supervisor cli testing",
+    "uvicorn": "protocol web_process testing",
     "click": "hookspecs cli",
     "rich": "cli",
     "jinja2": "web",

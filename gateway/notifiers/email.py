@@ -38,7 +38,8 @@ _SUBJECT_LIMIT = 200
 _TEXT_LIMIT = 20_000
 _ADDRESS_LIMIT = 254
 _PERMANENT = 500
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.?)*[A-Za-z0-9]")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NOT_LINE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
@@ -168,7 +169,7 @@ def read_server(url: str) -> Server:
 
 def read_address(address: str, where: str) -> str:
     """One `name@domain`, the domain in ASCII and small letters; raises SettingsError that begins with `where`."""
-    local, at, domain = address.strip().rpartition("@")
+    local, at, domain = address.strip()[: _ADDRESS_LIMIT + 1].rpartition("@")
     with contextlib.suppress(UnicodeError):
         domain = domain.encode("idna").decode("ascii").lower()
     read = f"{local}@{domain}"
@@ -238,7 +239,8 @@ def _refusal(error: Exception) -> TemporaryDeliveryError | PermanentDeliveryErro
 def _temporary(error: Exception, server: str) -> TemporaryDeliveryError:
     code = getattr(error, "code", None)
     said = excerpt(str(getattr(error, "message", "") or error))
-    msg = f"the mail server {server}: {_line(said) or type(error).__name__}"
+    answered = f" answered {code}" if code else ""
+    msg = f"the mail server {server}{answered}: {_line(said) or type(error).__name__}"
     return TemporaryDeliveryError(msg, status=code, response=said)
 
 

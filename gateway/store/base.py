@@ -84,6 +84,13 @@ class Journal(Protocol):
     async def head(self) -> int:
         """The newest id, 0 where there never was one."""
 
+    async def forget(self, until: int, limit: int = 1000) -> int:
+        """
+        Delete the oldest messages, with ids up to `until`, at most `limit` of them; how many there were.
+
+        Their ids stay used, their delivery ids are free again. What is not deferred and older than the cursor may go.
+        """
+
     async def close(self) -> None:
         """Commit what was accepted, then let go of the files."""
 

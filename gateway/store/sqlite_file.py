@@ -22,6 +22,7 @@ from gateway.errors import StoreBusyError, StoreError, StoreUnusableError
 LEAST_SQLITE = (3, 51, 3)
 PAGE_SIZE = 8192
 OPEN_PATIENCE_MS = 10_000
+GIVE = "give the user of the gateway the data folder and its files, to read and write"
 RESTORE = "nothing was changed; stop the gateway, keep this file and put the one from the backup in its place"
 
 
@@ -48,7 +49,7 @@ STATE = Kind(name="state", application_id=0x41475331, pragmas={"foreign_keys": "
 
 def open_file(data: Path, kind: Kind, *, patience_ms: int, cache_kib: int, query_only: bool = False) -> apsw.Connection:
     """
-    Open a file of the data folder; make the folder and the file where they do not exist, and bring its schema up to date.
+    Open a file of the data folder, made where there is none, and bring its schema up to date.
 
     A statement waits `patience_ms` for a lock. A `query_only` connection refuses to write (but brings the schema up to
     date too, so that processes may start in any order).
@@ -64,7 +65,7 @@ def open_file(data: Path, kind: Kind, *, patience_ms: int, cache_kib: int, query
             _create(path, kind)
         size = path.stat().st_size
     except OSError as error:
-        msg = f"{path}: cannot be made or read ({error.strerror}); give the user of the gateway the data folder, with mode 0700"
+        msg = f"{path}: cannot be made or read ({error.strerror}); {GIVE}"
         raise StoreUnusableError(msg) from error
     if not size:
         msg = f"{path} is empty, which it never is by itself; {RESTORE}"
@@ -92,26 +93,30 @@ def check_version(found: str) -> None:
     """Raise StoreUnusableError where this version of SQLite, "3.54.1", is older than the first one that is safe."""
     if tuple(int(part) for part in found.split(".")) < LEAST_SQLITE:
         least = ".".join(map(str, LEAST_SQLITE))
-        msg = f"SQLite {found} can damage files that several processes have open; install an apsw that brings {least} or newer"
+        msg = f"SQLite {found} can damage files that several processes have open; install an apsw with {least} or newer"
         raise StoreUnusableError(msg)
 
 
 def translated(error: apsw.Error, path: Path, *, opening: bool = False) -> StoreError:
     """What an error of SQLite means to the caller. SQLite's own words name tables and columns, never values."""
+    kind: type[StoreError] = StoreBusyError
+    words = str(error)
     match error:
         case apsw.BusyError() | apsw.LockedError():
-            return StoreBusyError(f"{path}: another process has it locked; try again")
+            says = "another process has it locked; try again"
         case apsw.FullError():
-            return StoreBusyError(f"{path}: the disk is full; free some space, and the gateway goes on by itself")
+            says = "the disk is full; free some space, and the gateway goes on by itself"
         case apsw.CorruptError() | apsw.NotADBError():
-            return StoreUnusableError(f"{path} is damaged, or no database ({error}); {RESTORE}")
+            kind, says = StoreUnusableError, f"it is damaged, or no database ({words}); {RESTORE}"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
-            return StoreUnusableError(f"{path}: cannot be written ({error}); give the user of the gateway file and folder")
+            kind, says = StoreUnusableError, f"it cannot be written ({words}); {GIVE}"
         case apsw.CantOpenError() if opening:
-            return StoreUnusableError(f"{path}: cannot be opened ({error}); give the user of the gateway file and folder")
+            kind, says = StoreUnusableError, f"it cannot be opened ({words}); {GIVE}"
         case apsw.IOError() | apsw.CantOpenError() | apsw.NoMemError() | apsw.ProtocolError() | apsw.InterruptError():
-            return StoreBusyError(f"{path}: the disk failed ({error}); check it if this goes on")
-    return StoreError(f"{path}: {type(error).__name__}: {error}")
+            says = f"the disk failed ({words}); check it if this goes on"
+        case _:
+            kind, says = StoreError, f"{type(error).__name__}: {words}"
+    return kind(f"{path}: {says}")
 
 
 def rollback(db: apsw.Connection) -> None:
@@ -152,7 +157,9 @@ def _files(kind: Kind) -> Iterator[Traversable]:
 
 def _create(path: Path, kind: Kind) -> None:
     # Made under another name and then linked: whoever sees the file sees it whole, and an empty one was damaged.
-    handle, name = tempfile.mkstemp(prefix=f".{kind.name}.", suffix=".new", dir=path.parent)  # mode 0600, as -wal and -shm will be
+    handle, name = tempfile.mkstemp(
+        prefix=f".{kind.name}.", suffix=".new", dir=path.parent
+    )  # mode 0600, as -wal and -shm will be
     os.close(handle)
     try:
         db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE)
@@ -182,7 +189,7 @@ def _check_ours(db: apsw.Connection, path: Path, kind: Kind) -> None:
         msg = f"{path} is a database of another program, not the gateway's {kind.name}; {RESTORE}"
         raise StoreUnusableError(msg)
     if db.readonly("main"):
-        msg = f"{path} can be read only; give the user of the gateway the file, with mode 0600"
+        msg = f"{path} can be read only; {GIVE}"
         raise StoreUnusableError(msg)
 
 

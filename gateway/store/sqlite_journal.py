@@ -1,13 +1,14 @@
 """
 The journal in SQLite: what waits for the next commit is the batch.
 
-The loop gathers drafts and hands them to the writer thread when the commit before is done; no timer decides that. A swap
-of the batch in the thread would race with `append`: a message could be answered for and never written.
+The loop gathers drafts and hands them to the writer thread when the commit before is done; no timer decides that. A
+swap of the batch in the thread would race with `append`: a message could be answered for and never written.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Sequence
@@ -68,7 +69,9 @@ class SqliteJournal:
         self._bytes = 0
         self._idle = True
         self._ticking = False
+        self._probing = False
         self._closing = False
+        self._appending = False
         self._emptied: asyncio.Event | None = None
         self._trouble: str | None = None
 
@@ -94,9 +97,9 @@ class SqliteJournal:
         reader = open_file(data, JOURNAL, patience_ms=1000, cache_kib=2048, query_only=True)
         try:
             journal = cls(path, reader, sql, clock=clock, max_waiting=max_waiting)
-            journal._head()  # noqa: SLF001  a damaged file is refused now, not at the first message
+            journal._head()  # a damaged file is refused now, not at the first message
             if not read_only:
-                journal._be_the_one_that_appends(data, faults)  # noqa: SLF001
+                journal._be_the_one_that_appends(data, faults)
         except BaseException:
             reader.close()
             raise
@@ -118,7 +121,7 @@ class SqliteJournal:
     def append(self, draft: Draft, done: Callable[[Receipt | StoreError], None]) -> None:
         """Store a draft, then call `done`, as in `base.Journal`. Raises StoreBusyError where too much waits already."""
         size = len(draft.body) + len(draft.headers) + len(draft.query)
-        if self._count >= self._max_waiting or self._bytes + size > MOST_WAITING_BYTES or self._closing or self._writer is None:
+        if self._count >= self._max_waiting or self._bytes + size > MOST_WAITING_BYTES or not self._appending:
             raise self._refusal()
         self._waiting.append((draft, done, self._clock.monotonic(), size))
         self._count += 1
@@ -129,7 +132,7 @@ class SqliteJournal:
 
     async def forget(self, until: int, limit: int = 1000) -> int:
         """Delete the oldest messages with ids up to `until`, `limit` at most, as in `base.Journal`."""
-        if self._writer is None or self._closing:
+        if self._writer is None or not self._appending:
             raise self._refusal()
         self._start()
         told = asyncio.get_running_loop().create_future()
@@ -154,6 +157,7 @@ class SqliteJournal:
             os.close(self._lock)
             raise
         self._writer = Writer(db, path=self._path, reopen=connect, sql=self._sql, faults=faults, answer=self._answer)
+        self._appending = True
 
     def _start(self) -> None:
         if self._loop is None and self._writer is not None:
@@ -197,7 +201,9 @@ class SqliteJournal:
                 self.on_commit()
         elif not self._closing and self._loop is not None:
             self._trouble = str(batch.error)
-            self._loop.call_later(PROBE, self._probe)
+            if not self._probing:
+                self._probing = True
+                self._loop.call_later(PROBE, self._probe)
         if self._idle and self._emptied is not None:
             self._emptied.set()
 
@@ -206,7 +212,8 @@ class SqliteJournal:
             done(outcome)
         except Exception as error:  # noqa: BLE001  one sender's connection must not cost the others their answer
             if self._loop is not None:
-                self._loop.call_exception_handler({"message": "a message was stored, but not answered", "exception": error})
+                told = {"message": "a message was stored, and its sender could not be told", "exception": error}
+                self._loop.call_exception_handler(told)
 
     def _tick(self) -> None:
         # One timer for all drafts, and only while some wait.
@@ -238,6 +245,7 @@ class SqliteJournal:
                 self._tell(done, error)
 
     def _probe(self) -> None:
+        self._probing = False
         if self._idle and self._trouble is not None and not self._closing:
             self._idle = False
             self._get_going()
@@ -264,12 +272,12 @@ class SqliteJournal:
         return self._head()
 
     async def check(self) -> list[str]:
-        """What SQLite finds wrong with the whole file; empty where it is sound. Reads all of it, so not while serving."""
+        """What SQLite finds wrong with the file, nothing where it is sound. It reads all of it: not while serving."""
         try:
             found = [str(row[0]) for row in self._reader.execute("PRAGMA integrity_check")]
         except apsw.Error as error:
             return [str(error)]
-        return [] if found == ["ok"] else found
+        return [line for line in found if line != "ok"]
 
     def _head(self) -> int:
         try:
@@ -278,22 +286,15 @@ class SqliteJournal:
             raise translated(error, self._path) from error
 
     def _messages(self, name: str, bindings: tuple[Any, ...], most_bytes: int = NO_ID) -> list[Message]:
-        messages, size = [], 0
+        messages: list[Message] = []
+        size = 0
         cursor = self._reader.cursor()
         try:
-            for number, endpoint_id, received_at, delivery_id, query, headers, body in cursor.execute(self._sql[name], bindings):
-                size += len(query) + len(headers) + len(body)
+            for row in cursor.execute(self._sql[name], bindings):
+                message = _message_of(row)
+                size += len(message.query) + len(message.headers) + len(message.body)
                 if messages and size > most_bytes:
                     break
-                message = Message(
-                    id=number,
-                    endpoint_id=endpoint_id,
-                    received_at=received_at,
-                    query=query,
-                    headers=headers,
-                    body=body,
-                    delivery_id=delivery_id,
-                )
                 messages.append(message)
         except apsw.Error as error:
             raise translated(error, self._path) from error
@@ -305,15 +306,30 @@ class SqliteJournal:
         """Commit what was accepted, then let go of the files. Safe to call twice."""
         if self._closing:
             return
-        self._closing = True
+        self._closing, self._appending = True, False
         if not self._idle:
             self._emptied = asyncio.Event()
-            await self._emptied.wait()
+            with contextlib.suppress(TimeoutError):  # a disk that hangs; every sender was told so after 800 ms
+                async with asyncio.timeout(CLOSE_PATIENCE):
+                    await self._emptied.wait()
         if self._writer is not None:
             await self._writer.close(CLOSE_PATIENCE)
         self._reader.close()
         if self._lock is not None:
             os.close(self._lock)
+
+
+def _message_of(row: tuple[Any, ...]) -> Message:
+    number, endpoint_id, received_at, delivery_id, query, headers, body = row
+    return Message(
+        id=number,
+        endpoint_id=endpoint_id,
+        received_at=received_at,
+        query=query,
+        headers=headers,
+        body=body,
+        delivery_id=delivery_id,
+    )
 
 
 def _lock(path: Path) -> int:
@@ -323,7 +339,8 @@ def _lock(path: Path) -> int:
     except OSError:
         holder = os.read(handle, 20).decode("ascii", "replace").strip()
         os.close(handle)
-        msg = f"{path.parent} is in use by another gateway (process {holder or 'unknown'}); stop that one, or take another folder"
+        holder = holder or "unknown"
+        msg = f"{path.parent} is in use by another gateway (process {holder}); stop that, or take another folder"
         raise StoreUnusableError(msg) from None
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)

@@ -30,7 +30,7 @@ Entry = tuple[Draft, Done, float, int]
 
 
 class Batch:
-    """Drafts that are written together, and then either their receipts or the error. `late` ones were answered already."""
+    """Drafts that are written together, then with their receipts or the error. `late` ones were answered already."""
 
     __slots__ = ("entries", "error", "late", "receipts")
 

@@ -1,0 +1,142 @@
+"""
+What people do to alerts and messages: assign, close, replay. For the command line, and whatever else will let them.
+
+Each is one transaction, leaves a line on the timeline, and tells whom a message that did the same would have told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.errors import ConflictError, NotFoundError
+from gateway.escalation import notifications_for
+from gateway.models import Alert, Change, Deferred, EventRecord, Message, User
+from gateway.store.base import Changes, Journal, State, Transaction
+
+_MANY = 1_000_000
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that will be read again: the number of that run. `waited` says that it was going to be read anyway."""
+
+    message_id: int
+    run: int
+    waited: bool = False
+
+
+async def close_alert(state: State, clock: Clock, alert_id: int, *, actor: str, reason: str | None = None) -> Alert:
+    """
+    Close an alert, and tell those whom its opening had been told.
+
+    Raises NotFoundError where there is no such alert, ConflictError where it is closed.
+    """
+    policies = {policy.id: policy for policy in await state.policies()}
+    users = {user.id: user for user in await state.users()}
+    integrations = {integration.id: integration for integration in await state.integrations()}
+    async with state.transaction() as transaction:
+        alert = await _open_alert(transaction, alert_id)
+        now = clock.now()
+        alert = msgspec.structs.replace(alert, status="closed", closed_at=now, updated_at=now, changes=alert.changes + 1)
+        change = Change(
+            alert_id=alert.id,
+            seq=alert.changes,
+            at=now,
+            kind="closed",
+            actor=actor,
+            text=reason,
+            severity=alert.severity,
+        )
+        integration = integrations.get(alert.integration_id)
+        policy = policies.get(integration.policy_id or "") if integration is not None else None
+        name = integration.name if integration is not None else alert.integration_id
+        told = notifications_for(policy, users, change, alert, name, now)
+        await transaction.write(Changes(alerts=[alert], timeline=[change], notifications=told))
+    return alert
+
+
+async def assign_alert(state: State, clock: Clock, alert_id: int, *, actor: str, user: User) -> Alert:
+    """
+    Say who takes care of an alert. Assigning it to whom it is assigned to already changes nothing.
+
+    Raises NotFoundError where there is no such alert, ConflictError where it is closed.
+    """
+    async with state.transaction() as transaction:
+        alert = await _open_alert(transaction, alert_id)
+        if alert.status == "assigned" and alert.assignee == user.name:
+            return alert
+        now = clock.now()
+        alert = msgspec.structs.replace(
+            alert, status="assigned", assignee=user.name, updated_at=now, changes=alert.changes + 1
+        )
+        change = Change(
+            alert_id=alert.id,
+            seq=alert.changes,
+            at=now,
+            kind="assigned",
+            actor=actor,
+            text=f"assigned to {user.name}",
+            severity=alert.severity,
+        )
+        await transaction.write(Changes(alerts=[alert], timeline=[change]))
+    return alert
+
+
+async def replay(journal: Journal, state: State, message_ids: Sequence[int], *, reason: str) -> list[Replay]:
+    """
+    Have messages read again, with the templates and settings of now; it takes effect when the worker comes to them.
+
+    Raises NotFoundError for the first that is not kept, before anything is changed. One that was never read, or waits to be
+    read again already, is left to that.
+    """
+    wanted = list(dict.fromkeys(message_ids))
+    messages = {message.id: message for message in await journal.get(wanted)}
+    for message_id in wanted:
+        if message_id not in messages:
+            msg = f"there is no message {message_id}; `alert-gateway messages list` shows the newest"
+            raise NotFoundError(msg)
+    cursor = await state.cursor()
+    waiting = {deferred.message_id: deferred for deferred in await waiting_among(state, list(messages.values()))}
+    last = last_runs(await state.events(wanted))
+    replays = []
+    for message_id in wanted:
+        if message_id in waiting:
+            replays.append(Replay(message_id=message_id, run=waiting[message_id].run, waited=True))
+        elif message_id > cursor:
+            replays.append(Replay(message_id=message_id, run=0, waited=True))
+        else:
+            run = last.get(message_id, 0) + 1
+            endpoint_id = messages[message_id].endpoint_id
+            await state.defer(Deferred(message_id=message_id, endpoint_id=endpoint_id, run=run, reason=reason))
+            replays.append(Replay(message_id=message_id, run=run))
+    return replays
+
+
+async def waiting_among(state: State, messages: Sequence[Message]) -> list[Deferred]:
+    """Those of some messages that wait to be read again."""
+    ids = {message.id for message in messages}
+    endpoints = sorted({message.endpoint_id for message in messages})
+    if not ids:
+        return []
+    return [deferred for deferred in await state.deferred(_MANY, endpoints) if deferred.message_id in ids]
+
+
+def last_runs(records: Sequence[EventRecord]) -> dict[int, int]:
+    """The number of the newest run of each message."""
+    last: dict[int, int] = {}
+    for record in records:
+        last[record.message_id] = max(record.run, last.get(record.message_id, 0))
+    return last
+
+
+async def _open_alert(transaction: Transaction, alert_id: int) -> Alert:
+    alert = await transaction.alert(alert_id)
+    if alert is None:
+        msg = f"there is no alert {alert_id}; `alert-gateway alerts list --status all` shows the newest"
+        raise NotFoundError(msg)
+    if alert.status == "closed":
+        msg = f"alert {alert_id} is closed already; nothing was changed"
+        raise ConflictError(msg)
+    return alert

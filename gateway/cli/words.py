@@ -1,0 +1,88 @@
+"""The kinds of things that a command line holds: spans of time, ids, and the two options that every command takes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.session import Session
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+class Span(click.ParamType):
+    """A span of time, `90s`, `1h`, `7d`, as seconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)|0", value.strip().lower())
+        if match is None:
+            self.fail(f"{value!r} is not a span of time; write 90s, 15m, 1h or 7d", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]] if match[1] else 0.0
+
+
+class Number(click.ParamType):
+    """The id of an alert or a message: a whole number from 1."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if not re.fullmatch(r"[1-9][0-9]{0,17}", str(value)):
+            self.fail(f"{value!r} is not an id; ids are whole numbers from 1", param, ctx)
+        return int(value)
+
+
+class Command(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they are, unwrapped."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--data` and `--json`, and the session that they make as its first argument."""
+
+    @click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="The data folder; GATEWAY_DATA or ./gateway-data where it is not given.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    @functools.wraps(function)
+    def wrapper(*, data: Path | None, as_json: bool, **arguments: Any) -> Any:
+        return function(Session(data, as_json=as_json), **arguments)
+
+    return wrapper
+
+
+def limited(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a list its `--limit`."""
+    option = click.option(
+        "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N", help="How many at most."
+    )
+    return option(function)

@@ -1,0 +1,193 @@
+"""
+What is done to integrations, for the command line and whatever else will do it: add, change, rotate, delete.
+
+A token is made here, handed out once inside the endpoint's URL, and kept only as a hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.errors import NotFoundError, SettingsError, TemplateError
+from gateway.models import Endpoint, Integration
+from gateway.names import check_free, checked_name, url_name
+from gateway.plugins import Plugins
+from gateway.rulebook import Rulebook
+from gateway.store.base import State
+from gateway.template import Request, TemplateFile, TemplateFolder
+from gateway.vault import Vault, hint, new_id, new_token
+
+ENDPOINT_PATH = "/POSTAlert/"
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """An integration with an endpoint whose token is known for this once."""
+
+    integration: Integration
+    endpoint: Endpoint
+    token: str
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"<Made {self.integration.id} {self.integration.name!r}>"
+
+    def url(self, base_url: str) -> str:
+        """Where messages are posted to; it holds the token."""
+        return endpoint_url(base_url, self.token, self.endpoint.name)
+
+
+def endpoint_url(base_url: str, token: str, name: str) -> str:
+    """The URL of an endpoint: `{base_url}/POSTAlert/{token}/{name}`."""
+    return f"{base_url.rstrip('/')}{ENDPOINT_PATH}{quote(token, safe='…')}/{quote(name, safe='')}"
+
+
+async def find_integration(state: State, ref: str) -> Integration:
+    """The integration of this id or name; raises NotFoundError that names the nearest."""
+    found = await state.integration(ref)
+    if found is None:
+        from gateway.config import nearest
+
+        near = nearest(ref, [integration.name for integration in await state.integrations()])
+        msg = f"there is no integration {ref!r}{near}; `alert-gateway integrations list` shows all"
+        raise NotFoundError(msg)
+    return found
+
+
+async def find_endpoint(state: State, integration: Integration) -> Endpoint:
+    """The endpoint of an integration."""
+    for endpoint in await state.endpoints():
+        if endpoint.id == integration.endpoint_id:
+            return endpoint
+    msg = f"the integration {integration.name!r} has lost its endpoint; delete it and add it anew"
+    raise NotFoundError(msg)
+
+
+async def add_integration(
+    state: State,
+    vault: Vault,
+    plugins: Plugins,
+    clock: Clock,
+    *,
+    template: str,
+    name: str,
+    policy_id: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    secret: str | None = None,
+) -> Made:
+    """
+    Add an integration with an endpoint of its own.
+
+    `settings` are its differences to the template, `secret` is what its sender is verified with. Raises NotFoundError where
+    there is no such template, TemplateError where the settings do not fit it, ConflictError where the name is taken, and
+    SettingsError where the secret cannot be one.
+    """
+    name = checked_name("an integration", name)
+    folder = plugins.template(template)
+    settings = dict(settings or {})
+    file = check_fit(folder, settings)
+    if secret is not None:
+        check_secret(folder, file, secret)
+    check_free("an integration", name, [known.name for known in await state.integrations()])
+    now, token = clock.now(), new_token()
+    endpoint = Endpoint(
+        id=new_id("end"),
+        name=url_name(name),
+        token_hash=vault.token_hash(token.encode()),
+        token_hint=hint(token),
+        secret=None if secret is None else vault.seal(secret),
+        created_at=now,
+    )
+    integration = Integration(
+        id=new_id("int"),
+        endpoint_id=endpoint.id,
+        name=name,
+        template=folder.slug,
+        policy_id=policy_id,
+        settings=settings,
+        created_at=now,
+        updated_at=now,
+    )
+    await state.add_integration(integration, endpoint)
+    return Made(integration=integration, endpoint=endpoint, token=token)
+
+
+async def first_integrations(state: State, vault: Vault, plugins: Plugins, clock: Clock) -> Sequence[Made]:
+    """For a first start: one integration for each built-in template, named after it; none where there are any already."""
+    if await state.integrations():
+        return []
+    own = [card for card in plugins.cards.values() if card.distribution == "alert-gateway"]
+    return [
+        await add_integration(state, vault, plugins, clock, template=card.slug, name=card.name)
+        for card in sorted(own, key=lambda card: card.slug)
+    ]
+
+
+async def set_enabled(state: State, clock: Clock, integration: Integration, *, enabled: bool) -> Integration:
+    """Let an integration take messages, or have its URL answer 404."""
+    changed = msgspec.structs.replace(integration, enabled=enabled, updated_at=max(clock.now(), integration.updated_at + 1))
+    await state.save_integration(changed)
+    return changed
+
+
+async def rotate_token(state: State, vault: Vault, clock: Clock, integration: Integration, *, overlap: float) -> Made:
+    """A new token; the one before works for `overlap` seconds more. Integrations that share the endpoint change with it."""
+    endpoint, token = await find_endpoint(state, integration), new_token()
+    changed = msgspec.structs.replace(
+        endpoint,
+        token_hash=vault.token_hash(token.encode()),
+        token_hint=hint(token),
+        previous_token_hash=endpoint.token_hash if overlap else None,
+        previous_until=clock.now() + round(overlap * 1000) if overlap else None,
+    )
+    await state.save_endpoint(changed)
+    return Made(integration=integration, endpoint=changed, token=token)
+
+
+async def replace_secret(
+    state: State, vault: Vault, plugins: Plugins, integration: Integration, secret: str | None, *, keep_previous: bool
+) -> Endpoint:
+    """
+    Verify the sender with another secret, or with none; the URL stays.
+
+    With `keep_previous` the one before holds too, until the secret is replaced again. Raises SettingsError where it cannot
+    be a secret of this template.
+    """
+    endpoint = await find_endpoint(state, integration)
+    if secret is not None:
+        folder = plugins.template(integration.template)
+        check_secret(folder, folder.merged(integration.settings), secret)
+    changed = msgspec.structs.replace(
+        endpoint,
+        secret=None if secret is None else vault.seal(secret),
+        previous_secret=endpoint.secret if keep_previous and secret is not None else None,
+    )
+    await state.save_endpoint(changed)
+    return changed
+
+
+def check_fit(folder: TemplateFolder, settings: Mapping[str, Any]) -> TemplateFile:
+    """The template with these settings; raises TemplateError where they do not fit. No code of the template is run."""
+    file = folder.merged(settings)
+    Rulebook(file, read=_nothing, has_code=folder.has_code, own_fields=settings.get("fields"))
+    return file
+
+
+def check_secret(folder: TemplateFolder, file: TemplateFile, secret: str) -> None:
+    """Raise SettingsError where senders of this template could never be verified with this secret."""
+    if file.verification.kind == "none":
+        msg = (
+            f"the template {folder.slug} says of no way in which its sender is verified, so a secret would never be asked for; "
+            "leave it out, or give [verification] in the settings"
+        )
+        raise SettingsError(msg)
+    file.verification.check_secret(secret)
+
+
+def _nothing(_request: Request) -> list[Any]:
+    msg = "this rulebook is made to be checked, not to read"
+    raise TemplateError(msg)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.escalation import notification_id, notifications_for
+from gateway.models import Alert, Change, ChangeKind, Contact, Policy, PolicyStep, User
+
+T0 = 1_750_000_000_000
+
+
+def user(identity: str, *contacts: str) -> User:
+    made = tuple(Contact(id=name, kind="webhook", address=f"https://{name}.example/") for name in contacts)
+    return User(id=identity, name=identity.title(), contacts=made, created_at=T0)
+
+
+USERS = {
+    each.id: each for each in (user("ann", "ann-a", "ann-b"), user("bob", "bob-a"), user("cat"), user("dan", "dan-a"))
+}
+
+
+def policy(*steps: tuple[int, tuple[str, ...]]) -> Policy:
+    made = tuple(PolicyStep(after=after, user_ids=ids) for after, ids in steps)
+    return Policy(id="pol_1", name="on call", steps=made, created_at=T0)
+
+
+def alert(**fields: Any) -> Alert:
+    return Alert(
+        **{
+            "id": 7,
+            "endpoint_id": "end_1",
+            "integration_id": "int_1",
+            "status": "open",
+            "source": "s",
+            "source_name": "n",
+            "source_id": "i",
+            "severity": "error",
+            "subject": "broken",
+            "opened_at": T0,
+            "updated_at": T0,
+        }
+        | fields
+    )
+
+
+def change(kind: ChangeKind, *, seq: int = 1, at: int = T0) -> Change:
+    return Change(alert_id=7, seq=seq, at=at, kind=kind, actor="test")
+
+
+def told(policy: Policy | None, kind: ChangeKind, *, at: int = T0, seq: int = 1) -> list[tuple[str, int]]:
+    made = notifications_for(policy, USERS, change(kind, at=at, seq=seq), alert(), "prod", at)
+    return [(each.contact.id, (each.due_at - T0) // 1000) for each in made]
+
+
+LADDER = policy((0, ("ann",)), (300, ("bob", "cat")), (900, ("dan", "nobody")))
+
+
+def test_an_open_tells_each_contact_of_each_step_in_its_time() -> None:
+    assert told(LADDER, "opened") == [("ann-a", 0), ("ann-b", 0), ("bob-a", 300), ("dan-a", 900)]
+
+
+@pytest.mark.parametrize("kind", ["appended", "updated", "assigned"])
+def test_other_changes_tell_nobody(kind: ChangeKind) -> None:
+    assert told(LADDER, kind) == []
+
+
+def test_without_a_policy_nobody_is_told() -> None:
+    assert told(None, "opened") == []
+    assert told(policy(), "opened") == []
+
+
+@pytest.mark.parametrize(
+    ("after", "contacts"),
+    [
+        (0, ["ann-a", "ann-b"]),
+        (299, ["ann-a", "ann-b"]),
+        (300, ["ann-a", "ann-b", "bob-a"]),
+        (4000, ["ann-a", "ann-b", "bob-a", "dan-a"]),
+    ],
+)
+def test_a_close_tells_at_once_whose_step_had_come(after: int, contacts: list[str]) -> None:
+    assert told(LADDER, "closed", at=T0 + after * 1000, seq=2) == [(contact, after) for contact in contacts]
+
+
+def test_whoever_is_named_twice_is_told_once_and_early() -> None:
+    twice = policy((600, ("ann", "bob")), (0, ("bob", "bob")), (60, ("ann",)))
+    assert told(twice, "opened") == [("ann-a", 60), ("ann-b", 60), ("bob-a", 0)]
+
+
+def test_what_a_notification_holds() -> None:
+    left = alert(status="closed", closed_at=T0 + 5)
+    made = notifications_for(policy((0, ("bob",))), USERS, change("closed", seq=3), left, "prod", T0 + 5)
+    assert len(made) == 1
+    it = made[0]
+    assert (it.alert, it.alert_id, it.seq, it.kind) == (left, 7, 3, "closed")
+    assert (it.user, it.integration, it.contact) == ("Bob", "prod", USERS["bob"].contacts[0])
+    assert (it.status, it.attempts, it.due_at, it.created_at) == ("pending", 0, T0 + 5, T0 + 5)
+
+
+def test_an_id_never_changes() -> None:
+    """Receivers keep these ids: what this test says must stay true over versions."""
+    assert notification_id(7, 1, "con_abc") == "ntf_5x3dwadl7gkqfbwnjgewasruiq7cm3vm"
+    first = notifications_for(LADDER, USERS, change("opened"), alert(), "prod", T0)
+    later = notifications_for(LADDER, USERS, change("opened"), alert(), "renamed", T0 + 99)
+    assert [each.id for each in first] == [each.id for each in later]
+
+
+def test_ids_differ_where_anything_differs() -> None:
+    cases = [(1, 1, "a"), (1, 2, "a"), (2, 1, "a"), (1, 1, "b"), (11, 1, "a"), (1, 11, "a"), (1, 1, "1a"), (1, 1, "")]
+    ids = {notification_id(*case) for case in cases}
+    assert len(ids) == len(cases)
+    assert all(len(each) == 36 and each.islower() and each.replace("_", "").isalnum() for each in ids)
