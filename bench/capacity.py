@@ -181,6 +181,8 @@ def memory(pid: int) -> float:
     for one in [pid, *servers.descendants(pid)]:
         try:
             rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except ProcessLookupError:  # it ended in the meantime
+            continue
         except OSError as error:
             msg = f"memory is counted from /proc/<pid>/smaps_rollup: {error.strerror}"
             raise NotMeasuredError(msg) from None

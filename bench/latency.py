@@ -114,8 +114,10 @@ def first_at(seen: list[tuple[int, float]], message: int) -> float:
 @contextlib.asynccontextmanager
 async def sink(told_at: dict[int, float]) -> AsyncIterator[str]:
     """A target that takes each notification, and remembers when the first one came for each `bench-<n>.`."""
+    taking: set[asyncio.Task[None] | None] = set()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taking.add(asyncio.current_task())
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 at_head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -133,3 +135,5 @@ async def sink(told_at: dict[int, float]) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     finally:
         server.close()
+        if tasks := [task for task in taking if task is not None]:
+            await asyncio.wait(tasks, timeout=5)  # their senders are gone by now

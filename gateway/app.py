@@ -66,7 +66,8 @@ class IngestASGI:
         path = cast("bytes", scope.get("raw_path") or quote(scope["path"]).encode())
         query = cast("bytes", scope.get("query_string", b""))
         target = path + b"?" + query if query else path
-        begun = self._ingest.begin(scope["method"].encode(), target, scope["headers"])
+        headers = list(scope["headers"])  # uvicorn adds the trailers to its own list, which are no headers
+        begun = self._ingest.begin(scope["method"].encode(), target, headers)
         if not isinstance(begun, Admission):
             return begun
         try:

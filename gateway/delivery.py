@@ -55,7 +55,7 @@ class Delivery:
     number from 0 to 1 for each pause between attempts.
     """
 
-    def __init__(  # noqa: PLR0917 - what every process is made of, in the order of importance
+    def __init__(
         self,
         state: State,
         notifiers: Mapping[str, Notifier],

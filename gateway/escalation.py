@@ -20,7 +20,7 @@ from gateway.models import Alert, Change, Contact, Notification, Policy, User
 _ID_LENGTH = 32
 
 
-def notifications_for(  # noqa: PLR0917 - a pure function: each argument is a part of the case
+def notifications_for(
     policy: Policy | None,
     users: Mapping[str, User],
     change: Change,

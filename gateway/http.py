@@ -46,7 +46,7 @@ _RESOLVE_DEADLINE = 5.0
 _DIAL_DEADLINE = 3.0
 _LOOKUPS = 32
 _IDLE_SECONDS = 15.0
-_IDLE_CONNECTIONS = 4
+_CONNECTIONS = 64
 _BUFFER = 64 << 10
 _READ = 16 << 10
 _WEB_PORTS = (80, 443)
@@ -323,8 +323,8 @@ class Client:
             pool = self._pools[key] = _Pool(
                 httpcore2.AsyncConnectionPool(
                     ssl_context=self._tls_context() if target.scheme == "https" else None,
-                    max_connections=None,  # delivery bounds what is under way, for each target and in all
-                    max_keepalive_connections=_IDLE_CONNECTIONS,
+                    max_connections=_CONNECTIONS,  # a target takes a few of its host's, and a pool looks at each of them
+                    max_keepalive_connections=_CONNECTIONS,
                     keepalive_expiry=_IDLE_SECONDS,
                     network_backend=self._guard,
                 )
@@ -443,9 +443,9 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ARG002 - httpcore2's contract; the deadline is Client.post's
-        local_address: str | None = None,  # noqa: ARG002 - as above
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """A connection to the first address that answers, once all of them were looked at."""
         addresses = [host] if _is_literal(host) else await self._addresses(host)
@@ -468,9 +468,9 @@ class _Guard(httpcore2.AsyncNetworkBackend):
 
     async def connect_unix_socket(
         self,
-        path: str,  # noqa: ARG002 - httpcore2's contract
-        timeout: float | None = None,  # noqa: ARG002 - as above
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Never."""
         msg = "notifications never go to a Unix socket"
@@ -511,7 +511,7 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self._reading = True
         self._writable = True
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore2's contract
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Up to `max_bytes`, none at the end; raises ReadError."""
         if not self._buffer and not self._ended:
             self._reader = asyncio.get_running_loop().create_future()
@@ -524,7 +524,7 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
                 msg = f"the connection broke: {self._error}"
                 raise httpcore2.ReadError(msg) from self._error
             return b""
-        elif self._left < WIRE_LIMIT:
+        if self._left < WIRE_LIMIT:
             await asyncio.sleep(0)  # parsing is slow where chunks are tiny: others come in between
         data = bytes(self._buffer[: min(max_bytes, _READ)])
         del self._buffer[: len(data)]
@@ -537,7 +537,7 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             self._transport.resume_reading()
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore2's contract
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send; raises WriteError."""
         self._left = WIRE_LIMIT
         if self._transport is None or self._transport.is_closing():
@@ -563,7 +563,7 @@ class _Stream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - httpcore2's contract
+        timeout: float | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Go on under TLS, with a certificate for `server_hostname`; raises ConnectError."""
         loop = asyncio.get_running_loop()

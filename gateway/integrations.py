@@ -43,7 +43,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 def endpoint_url(base_url: str, token: str, name: str) -> str:
     """The URL of an endpoint: `{base_url}/POSTAlert/{token}/{name}`."""
-    return f"{base_url.rstrip('/')}{ENDPOINT_PATH}{quote(token, safe='…')}/{quote(name, safe='')}"
+    return f"{base_url.rstrip('/')}{ENDPOINT_PATH}{token}/{quote(name, safe='')}"
 
 
 async def find_integration(state: State, ref: str) -> Integration:

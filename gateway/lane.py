@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import cast
 
 import msgspec
 
-from gateway.reader import Job, Reply, pack
+from gateway.reader import READY, Job, Reply, pack
 
 _log = logging.getLogger("gateway.lane")
 _TICK = 0.05
@@ -86,37 +87,44 @@ class Lane:
         """The process that reads now."""
         return self._process.pid if self._process is not None else None
 
-    async def read(self, jobs: Sequence[Job]) -> list[Reply]:
+    async def read(self, jobs: Sequence[Job], *, until_killed: bool = False) -> list[Reply]:
         """
         A reply for each job, in order.
 
         Where a message hangs, crashes or exhausts the process, its reply says `killed`, and the jobs after it are read by
-        the next process.
+        the next process; or, `until_killed`, not at all: that reply is then the last.
         """
         replies: list[Reply] = []
         while len(replies) < len(jobs):
             rest = jobs[len(replies) :]
             connection = await self._connected()
+            if connection.replies:  # nobody asked: it cannot be trusted with the next message
+                await self.stop()
+                continue
             transport = connection.transport
             assert transport is not None  # noqa: S101
             transport.writelines([pack(job) for job in rest])
-            error = await self._collect(connection, len(rest), replies, self._deadline)
+            error = await self._collect(connection, [job.message.id for job in rest], replies, self._deadline)
             if error is not None:
-                if len(replies) < len(jobs):
-                    replies.append(Reply(jobs[len(replies)].message.id, error=error, killed=True))
+                replies.append(Reply(jobs[len(replies)].message.id, error=error, killed=True))
                 await self.stop()
+            if until_killed and replies and replies[-1].killed:
+                break
         return replies
 
     async def _collect(
-        self, connection: _Connection, wanted: int, replies: list[Reply], deadline: float
+        self, connection: _Connection, wanted: Sequence[int], replies: list[Reply], deadline: float
     ) -> str | None:
-        """Take up to `wanted` replies, fewer where the process is worn out; the reason where it has to be replaced."""
+        """Take a reply for each id, fewer where the process is worn out; the reason where it has to be replaced."""
         waited = 0.0
-        while wanted:
+        taken = 0
+        while taken < len(wanted):
             if connection.replies:
                 reply = connection.replies.popleft()
+                if reply.message_id != wanted[taken]:
+                    return f"the process answered for message {reply.message_id}, which it was not asked for"
                 replies.append(reply)
-                wanted -= 1
+                taken += 1
                 waited = 0.0
                 if reply.worn_out:
                     await self.stop()
@@ -146,7 +154,7 @@ class Lane:
             return self._connection
         while True:
             connection = await self._started()
-            error = await self._collect(connection, 1, [], _START_DEADLINE)
+            error = await self._collect(connection, [READY.message_id], [], _START_DEADLINE)
             if error is None:
                 return connection
             _log.error("%s did not start: %s", self._name, error)
@@ -163,6 +171,7 @@ class Lane:
                 env=environ,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # what a template starts ends with it
             )
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -186,7 +195,7 @@ class Lane:
             connection.transport.abort()
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await asyncio.to_thread(process.wait)
 
 

@@ -71,7 +71,7 @@ class Hole:
         except RecursionError:
             msg = f"{{{self.expression[:40]}…}} is nested too deeply"
             raise TemplateError(msg) from None
-        _check_functions(parsed.parsed)
+        _check_functions(parsed.parsed, self.expression)
         # Nearly all holes are a path or a choice of paths; walking those directly takes a tenth of the time.
         choices = [choice.strip() for choice in self.expression.split("||")]
         if all(_PATH.fullmatch(choice) for choice in choices):
@@ -193,7 +193,7 @@ def to_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _check_functions(tree: Mapping[str, Any]) -> None:
+def _check_functions(tree: Mapping[str, Any], expression: str) -> None:
     """JMESPath itself looks at functions when they are called; a misspelt one would find nothing for ever."""
     waiting = [tree]
     while waiting:
@@ -204,12 +204,13 @@ def _check_functions(tree: Mapping[str, Any]) -> None:
         name, given = node["value"], len(node["children"])
         known = _Functions.FUNCTION_TABLE.get(name)
         if known is None:
-            msg = f"there is no function {name}(){nearest(name, list(_Functions.FUNCTION_TABLE))}"
+            msg = f"{{{expression}}}: there is no function {name}(){nearest(name, list(_Functions.FUNCTION_TABLE))}"
             raise TemplateError(msg)
         signature = known["signature"]
         variadic = bool(signature) and signature[-1].get("variadic", False)
         if given < len(signature) or (given > len(signature) and not variadic):
-            msg = f"{name}() takes {'at least ' if variadic else ''}{len(signature)} arguments, not {given}"
+            least = "at least " if variadic else ""
+            msg = f"{{{expression}}}: {name}() takes {least}{len(signature)} arguments, not {given}"
             raise TemplateError(msg)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import inspect
 import logging
 import signal
 import sys
@@ -25,7 +26,14 @@ import pluggy
 import gateway
 from gateway import hookspecs
 from gateway.config import Settings
-from gateway.errors import GatewayError, NotFoundError, PluginError, SlugTakenError, TemplateError
+from gateway.errors import (
+    GatewayError,
+    NotFoundError,
+    PluginError,
+    SlugTakenError,
+    TemplateError,
+    UnreadableError,
+)
 from gateway.hookspecs import hookimpl
 from gateway.models import Channel, Event, Ignored, Integration
 from gateway.template import Read, Request, TemplateFile, TemplateFolder, describe
@@ -112,7 +120,7 @@ class Plugins:
         impls = self.manager.hook.register_notifiers.get_hookimpls()
         for impl in sorted(impls, key=lambda impl: impl.plugin not in own):
             try:
-                for notifier in cast("Iterable[Notifier]", impl.function(**_arguments(impl.argnames, outbound=outbound))):
+                for notifier in cast("Iterable[Notifier]", _called(impl, outbound=outbound)):
                     if notifiers.setdefault(notifier.kind, notifier) is not notifier:
                         _log.warning("the notifier %r of %s is not used: the kind is taken", notifier.kind, impl.plugin_name)
             except Exception as error:  # noqa: BLE001
@@ -138,9 +146,13 @@ class Plugins:
         return bool(self.manager.hook.enrich_event.get_hookimpls() or self.manager.hook.drop_event.get_hookimpls())
 
     def enriched(self, event: Event, integration: Integration) -> Event:
-        """The event after every `enrich_event`, each seeing what the one before made of it."""
+        """
+        The event after every `enrich_event`, each seeing what the one before made of it.
+
+        Raises PluginError that names the plugin where one raises or gives what is no event.
+        """
         for impl in reversed(self.manager.hook.enrich_event.get_hookimpls()):
-            better = impl.function(**_arguments(impl.argnames, event=event, integration=integration))
+            better = _called(impl, event=event, integration=integration)
             if better is None:
                 continue
             if not isinstance(better, Event):
@@ -150,20 +162,29 @@ class Plugins:
         return event
 
     def dropped(self, event: Event, integration: Integration) -> str | None:
-        """Who drops this event and why, `acme: nightly test`; None where nobody does."""
+        """
+        Who drops this event and why, `acme: nightly test`; None where nobody does.
+
+        Raises PluginError that names the plugin where one raises or gives what is no reason: `False` drops nothing silently.
+        """
         for impl in reversed(self.manager.hook.drop_event.get_hookimpls()):
-            reason = impl.function(**_arguments(impl.argnames, event=event, integration=integration))
-            if reason is not None:
-                return f"{impl.plugin_name}: {reason}"
+            reason = _called(impl, event=event, integration=integration)
+            if reason is None:
+                continue
+            if not isinstance(reason, str) or not reason.strip():
+                msg = f"drop_event of {impl.plugin_name} gave {reason!r:.40}, neither a reason nor None"
+                raise PluginError(msg)
+            return f"{impl.plugin_name}: {reason.strip()[:500]}"
         return None
 
     def add(self, plugin: object, info: PluginInfo) -> None:
         """Register one plugin and take its templates; what goes wrong is kept in its info."""
         self.infos.append(info)
+        name = f"{info.name} of {info.distribution}" if self.manager.has_plugin(info.name) else info.name
         try:
-            self.manager.register(plugin, info.name)
+            self.manager.register(plugin, name)
             self.manager.check_pending()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is this plugin's alone
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is this plugin's alone
             info.error = describe(error)
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
@@ -216,10 +237,15 @@ class _TemplateReader:
         self._folder = folder
 
     @hookimpl
-    def read(self, request: Request) -> list[Event | Ignored] | Iterable[Event | Ignored]:
+    def read(self, request: Request) -> Iterable[Event | Ignored] | None:
         read = self._folder.load_read()
         if read is not None:
-            found = read(request)
+            found: object = read(request)
+            if found is not None and not isinstance(found, Iterable):
+                if inspect.iscoroutine(found):
+                    found.close()
+                msg = f"the template's read() gave a {type(found).__name__}, not a list of Event or Ignored"
+                raise UnreadableError(msg)
             # A generator is run here, so that wrappers see what it raises; the bound keeps an endless one from filling memory.
             return found if found is None or isinstance(found, list) else _head(found)
         assert request.table is not None  # noqa: S101  # the rulebook sets it
@@ -250,7 +276,7 @@ def load_plugins(settings: Settings, *, code: bool = False) -> Plugins:
         PluginInfo(name="built-in", origin="built-in", distribution="alert-gateway", version=version),
     )
     allowed = None if settings.load_plugins is None else _names(settings.load_plugins)
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in sorted(_entries(), key=lambda entry: entry.name):
         _load_entry(plugins, entry, allowed, code=code)
     if settings.plugins_dir is not None:
         _load_dir(plugins, settings.plugins_dir, code=code)
@@ -262,6 +288,23 @@ def builtin_dir() -> Path:
     here = Path(gateway.__file__).parent
     inside = here / "_plugins"
     return inside if inside.is_dir() else here.parent / "plugins"
+
+
+def _entries() -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return importlib.metadata.entry_points(group=GROUP)
+    except Exception:  # noqa: BLE001  # one package's broken metadata makes the whole list fail
+        _log.warning("a package's entry points cannot be read; each package is looked at on its own")
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            name = _normal(distribution.name)
+            entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        except Exception as error:  # noqa: BLE001
+            _log.warning("the entry points of a package are not read: %s", describe(error))
+        else:
+            found.setdefault(name, entries)  # the first on the path is the one that would be imported
+    return [entry for entries in found.values() for entry in entries]
 
 
 def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, allowed: frozenset[str] | None, *, code: bool) -> None:
@@ -285,12 +328,12 @@ def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, allowed:
         try:
             with _time_limit(IMPORT_DEADLINE, entry.name):
                 plugin = entry.load()
+                if isinstance(plugin, type):
+                    plugin = plugin()
         except BaseException as error:  # noqa: BLE001  # also SystemExit at import
             info.error = describe(error)
             plugins.fail(info)
             return
-        if isinstance(plugin, type) and not isinstance(plugin, pluggy.PluginManager):
-            plugin = plugin()
         plugins.add(_Templates(lambda: [plugin]) if isinstance(plugin, TemplateFolder) else plugin, info)
     else:
         plugins.infos.append(info)
@@ -358,8 +401,15 @@ def _head(found: Iterable[Event | Ignored]) -> list[Event | Ignored]:
     return list(islice(found, MAX_EVENTS + 1))
 
 
-def _arguments(names: tuple[str, ...], **known: Any) -> dict[str, Any]:
-    return {name: known[name] for name in names}
+def _called(impl: pluggy.HookImpl, **known: object) -> Any:
+    """What one implementation gives for the arguments that it names; raises PluginError that says whose it is."""
+    try:
+        return impl.function(**{name: known[name] for name in impl.argnames})
+    except MemoryError:
+        raise
+    except BaseException as error:
+        msg = f"a hook of the plugin {impl.plugin_name} raised {describe(error)}"
+        raise PluginError(msg) from error
 
 
 def _names(text: str) -> frozenset[str]:

@@ -150,6 +150,7 @@ class Front(HttpToolsProtocol):
         watch: Watch,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.access_log = False  # whatever the logger's settings: a path holds a token
         self.ingest, self.journal, self.watch = ingest, journal, watch
         self.phase: Phase = "new"
         self.since = 0.0  # when the phase began; for head and body, when the request did
@@ -265,7 +266,7 @@ class Front(HttpToolsProtocol):
             self._stop(self.ingest.try_later())
         elif "Content-Length overflow" in str(error):
             self._refuse(self.ingest.too_large)
-        elif isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(data):
+        elif isinstance(error, httptools.HttpParserInvalidMethodError) and self.active is None and _METHOD.match(data):
             self._refuse(_UNKNOWN_METHOD)
         else:
             self._refuse(rules.BAD_REQUEST)
@@ -284,8 +285,9 @@ class Front(HttpToolsProtocol):
         self.received = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self.headers.append((name.lower(), value))
+        """Take a header; a trailer, which comes after the body, is no header and signs nothing."""
+        if self.phase == "head":
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Judge the head, and send the request one of its two ways."""

@@ -24,12 +24,14 @@ import msgspec
 
 from gateway import body as bodies
 from gateway.config import Settings, load
-from gateway.errors import GatewayError, PluginError, UnreadableError
+from gateway.errors import GatewayError
 from gateway.models import Integration, Message, Reading
 from gateway.plugins import Plugins, load_plugins
-from gateway.rulebook import Rulebook, compile_rulebook
+from gateway.rulebook import Rulebook, clean, compile_rulebook, tidy
 from gateway.template import Request, describe
 
+MAX_REPLY = 64 << 20
+"""The largest reply, in bytes: what is made of one message is written to the state in one piece."""
 _HEADER_BYTES = 4
 _PR_SET_PDEATHSIG = 1
 
@@ -90,17 +92,20 @@ class Readings:
         if reading.event is None or reading.action == "ignore":
             return reading
         event = self._plugins.enriched(reading.event, integration)
+        if event is not reading.event:
+            event = tidy(event, integration.template)
         return msgspec.structs.replace(reading, event=event, dropped_by=self._plugins.dropped(event, integration))
 
 
 def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:
     """A stored message as its template sees it; raises UnreadableError where the body is not what the template accepts."""
     headers = bodies.parse_headers(message.headers)
+    accepts = book.file.accepts
     data = bodies.decode_body(
         headers,
         message.body,
         max_decoded,
-        formats=book.file.accepts,
+        formats=[*accepts, "multipart"] if "form" in accepts else accepts,
         payload_field=book.file.form_field,
     )
     return Request(
@@ -117,12 +122,10 @@ def answer(read: Callable[[Message, Integration], list[Reading]], job: Job) -> R
         return Reply(job.message.id, readings=read(job.message, job.integration))
     except MemoryError:
         return Reply(job.message.id, error="reading it took more memory than a template may have", killed=True, worn_out=True)
-    except (UnreadableError, PluginError) as error:
-        return Reply(job.message.id, error=str(error))
-    except GatewayError as error:
-        return Reply(job.message.id, error=str(error))
+    except GatewayError as error:  # made to be read, unless a template's code made it
+        return Reply(job.message.id, error=clean(describe(error).partition(": ")[2]) or type(error).__name__)
     except BaseException as error:  # noqa: BLE001  # a template may raise anything, SystemExit included
-        return Reply(job.message.id, error=f"the template {job.integration.template} raised {describe(error)}")
+        return Reply(job.message.id, error=clean(f"the template {job.integration.template} raised {describe(error)}"))
 
 
 def main(descriptor: int) -> None:
@@ -130,13 +133,17 @@ def main(descriptor: int) -> None:
     settings = load()
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     confine(settings)
+    os.set_inheritable(descriptor, False)  # what a template starts must not hold the lane's line
     connection = socket.socket(fileno=descriptor)
+    own = os.getpid()
     plugins = load_plugins(settings, code=True)
     readings = Readings(plugins, settings.max_decoded)
     decode = msgspec.msgpack.Decoder(Job).decode
     connection.sendall(pack(READY))
     while (frame := _receive(connection)) is not None:
         reply = answer(readings.read, decode(frame))
+        if os.getpid() != own:
+            os._exit(0)  # a child that a template forked comes back here too, and must not answer
         connection.sendall(pack(reply))
         if reply.worn_out:
             return
@@ -166,6 +173,9 @@ def pack(struct: Any) -> bytes:
         data = msgspec.msgpack.encode(struct)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
         data = msgspec.msgpack.encode(Reply(struct.message_id, error=f"what the template gave cannot be passed on: {error}"))
+    if len(data) > MAX_REPLY and isinstance(struct, Reply):
+        too_much = f"what the template made of it has {len(data)} bytes; at most {MAX_REPLY} are passed on"
+        data = msgspec.msgpack.encode(Reply(struct.message_id, error=too_much))
     return len(data).to_bytes(_HEADER_BYTES, "big") + data
 
 

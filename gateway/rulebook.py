@@ -140,11 +140,8 @@ class Rulebook:
 
     def _judged(self, item: Event | Ignored, scope: Mapping[str, Any]) -> Reading:
         if isinstance(item, Ignored):
-            if not isinstance(item.reason, str) or not isinstance(item.because, str):
-                msg = f"Ignored takes a reason in words, not a {type(item.reason).__name__}"
-                raise UnreadableError(msg)
-            reason = clean(item.reason)[:_MAX_REASON] or "the template gave no reason"
-            return Reading(action="ignore", reason=reason, trace=(f"ignore: {clean(item.because)[:_MAX_REASON] or reason}",))
+            reason = _reason(item.reason) or "the template gave no reason"
+            return Reading(action="ignore", reason=reason, trace=(f"ignore: {_reason(item.because) or reason}",))
         if self._has_code and (values := self._values(scope)):
             item = msgspec.structs.replace(item, **values)
         event = tidy(item, self.file.name)
@@ -265,12 +262,18 @@ def moment(value: Any) -> datetime | None:
                 return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
     try:
+        seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
+
+def _reason(reason: object) -> str:
+    if not isinstance(reason, str):
+        msg = f"Ignored takes a reason in words, not a {type(reason).__name__}"
+        raise UnreadableError(msg)
+    return clean(reason[:_MAX_REASON])
 
 
 def _compiled(name: str, source: str) -> Text:

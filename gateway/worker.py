@@ -34,6 +34,7 @@ SUSPECT_FOR = 600_000
 BREAKER_KILLS = 5
 BREAKER_WINDOW = 60_000
 """A template that stopped readers this often within this time (ms) is not tried until the time is over."""
+_MOST_WAITING = 10_000
 _IDLE = 0.5
 _PAUSE = 0.2
 _log = logging.getLogger("gateway.worker")
@@ -65,20 +66,27 @@ class Worker:
         self._suspects: dict[str, int] = {}
         self._kills: dict[str, deque[int]] = {}
         self._waiting: set[str] = set()
+        self._set_aside = 0
         self._unwritten = 0
         self._something_aside = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what was read by then is applied."""
-        self._waiting = {deferred.endpoint_id for deferred in await self._state.deferred(10_000) if not deferred.run}
+        await self._refresh()
+        waiting = await self._state.deferred(_MOST_WAITING)
+        self._waiting = {deferred.endpoint_id for deferred in waiting if not deferred.run}
+        if len(waiting) == _MOST_WAITING:  # there may be more than were looked at
+            self._waiting |= set(self._directory.integrations)
         self._something_aside.set()
-        await self._fast.start()
-        lanes = [asyncio.create_task(self._run_fast(stop)), asyncio.create_task(self._run_aside(stop))]
+        lanes: list[asyncio.Task[None]] = []
         try:
+            await self._fast.start()
+            lanes = [asyncio.create_task(self._run_fast(stop)), asyncio.create_task(self._run_aside(stop))]
             await asyncio.gather(*lanes)
         finally:
             for lane in lanes:
                 lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
             await self._fast.stop()
             await self._aside.stop()
 
@@ -87,60 +95,74 @@ class Worker:
     async def _run_fast(self, stop: asyncio.Event) -> None:
         cursor = await self._state.cursor()
         reading: asyncio.Task[list[Read | Deferred]] | None = None
-        while True:
-            results = await reading if reading is not None else []
-            reading = None
-            if not stop.is_set():
-                try:
-                    await self._refresh()
-                    messages = await self._journal.read(cursor, BATCH)
-                except StoreBusyError as error:
-                    await self._complain(error)
-                    messages = []
-                if messages:
-                    cursor = messages[-1].id
-                    reading = asyncio.create_task(self._read_batch(messages))
-                    await asyncio.sleep(0)  # so that its jobs are out before this loop is busy applying the last ones
-            if results:
-                await self._apply(results, cursor=_message_id(results[-1]))
-            elif reading is None:
-                if stop.is_set():
-                    return
-                await self._heard.wait(_IDLE)
+        try:
+            while True:
+                results = await reading if reading is not None else []
+                reading = None
+                if not stop.is_set():
+                    try:
+                        await self._refresh()
+                        messages = await self._journal.read(cursor, BATCH)
+                    except StoreBusyError as error:
+                        await self._complain(error)
+                        messages = []
+                    if messages:
+                        cursor = messages[-1].id
+                        reading = asyncio.create_task(self._read_batch(messages))
+                        await asyncio.sleep(0)  # so that its jobs are out before this loop is busy applying the last ones
+                if results:
+                    await self._apply(results, cursor=_message_id(results[-1]))
+                elif reading is None:
+                    if stop.is_set():
+                        return
+                    await self._heard.wait(_IDLE)
+        finally:
+            if reading is not None:
+                reading.cancel()
 
     async def _read_batch(self, messages: Sequence[Message]) -> list[Read | Deferred]:
-        jobs: list[Job] = []
-        results: list[Read | Deferred | None] = []
-        for message in messages:
-            integration = self._integration_of(message)
-            if integration is None:
-                results.append(Read(message=message, integration=None))
-            elif self._goes_aside(message, integration):
-                results.append(set_aside(message, tries=0, reason="earlier messages of its kind wait aside"))
-            else:
-                jobs.append(Job(message, integration))
-                results.append(None)
-        replies = iter(await self._fast.read(jobs))
+        """What is made of each message, in order. Whose it is, is settled once: the directory may change meanwhile."""
+        integrations = [self._integration_of(message) for message in messages]
+        jobs = [
+            Job(message, integration)
+            for message, integration in zip(messages, integrations, strict=True)
+            if integration is not None and not self._goes_aside(message, integration)
+        ]
+        replies = await self._replies(jobs)
         done: list[Read | Deferred] = []
         held: set[str] = set()
-        for message, result in zip(messages, results, strict=True):
-            if result is None:
-                reply = next(replies)
-                integration = self._integration_of(message)
-                assert integration is not None  # noqa: S101  # it had one when the job was made
-                if reply.killed:
-                    self._suspect(integration, reply)
-                    result = set_aside(message, tries=1, reason=reply.error or "")  # noqa: PLW2901
-                elif message.endpoint_id in held:
-                    result = set_aside(message, tries=0, reason="an earlier message waits aside")  # noqa: PLW2901
-                else:
-                    result = _read(message, integration, reply)  # noqa: PLW2901
-            if isinstance(result, Deferred):
+        for message, integration in zip(messages, integrations, strict=True):
+            reply = replies.get(message.id)
+            if integration is None:
+                done.append(Read(message=message, integration=None))
+            elif reply is not None and not reply.killed and message.endpoint_id not in held:
+                done.append(_read(message, integration, reply))
+            else:
+                reason = (reply and reply.error) or "earlier messages of its kind wait aside"
+                killed = reply is not None and reply.killed
+                done.append(set_aside(message, tries=1 if killed else 0, reason=reason))
                 held.add(message.endpoint_id)
                 self._waiting.add(message.endpoint_id)
+                self._set_aside += 1
                 self._unwritten += 1
-            done.append(result)
         return done
+
+    async def _replies(self, jobs: Sequence[Job]) -> dict[int, Reply]:
+        """Replies by message; none for what goes aside because an earlier message of its kind was killed."""
+        replies: dict[int, Reply] = {}
+        while jobs:
+            read = await self._fast.read(jobs, until_killed=True)
+            replies |= {reply.message_id: reply for reply in read}
+            jobs, last = jobs[len(read) :], jobs[len(read) - 1]
+            if read[-1].killed:
+                self._suspect(last.integration, read[-1])
+                jobs = [
+                    job
+                    for job in jobs
+                    if job.message.endpoint_id != last.message.endpoint_id
+                    and job.integration.template != last.integration.template
+                ]
+        return replies
 
     def _goes_aside(self, message: Message, integration: Integration) -> bool:
         if message.endpoint_id in self._waiting:
@@ -163,32 +185,38 @@ class Worker:
 
     async def _run_aside(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            self._something_aside.clear()
+            all_written, set_aside_before = not self._unwritten, self._set_aside
             try:
                 waiting = await self._state.deferred(BATCH)
+                if len(waiting) < BATCH and all_written and set_aside_before == self._set_aside:
+                    self._waiting = {deferred.endpoint_id for deferred in waiting if not deferred.run}
+                await self._read_all_aside(waiting, stop)
             except StoreBusyError as error:
                 await self._complain(error)
                 continue
             if not waiting:
-                if not self._unwritten:
-                    self._waiting.clear()
                 await self._aside.stop()
-                self._something_aside.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE):
                         await self._something_aside.wait()
-                continue
-            for deferred in waiting:
-                if stop.is_set():
-                    return
-                await self._read_aside(deferred)
 
-    async def _read_aside(self, deferred: Deferred) -> None:
+    async def _read_all_aside(self, waiting: Sequence[Deferred], stop: asyncio.Event) -> None:
+        held: set[str] = set()  # endpoints whose next message is to be tried again before any other of theirs
+        for deferred in waiting:
+            if stop.is_set():
+                return
+            if deferred.endpoint_id not in held and not await self._read_aside(deferred):
+                held.add(deferred.endpoint_id)
+
+    async def _read_aside(self, deferred: Deferred) -> bool:
+        """Try one message; whether it is settled."""
         await self._refresh()
         found = await self._journal.get([deferred.message_id])
         if not found:
             _log.warning("message %d is no longer kept; it cannot be read again", deferred.message_id)
             await self._apply([], done=deferred.message_id)
-            return
+            return True
         message = found[0]
         integration = self._integration_of(message)
         if integration is None:
@@ -204,7 +232,9 @@ class Worker:
                 if deferred.tries + 1 < TRIES:
                     result = msgspec.structs.replace(deferred, tries=deferred.tries + 1, reason=reply.error or "")
                     self._unwritten += 1
-        await self._apply([result], done=None if isinstance(result, Deferred) else message.id)
+        settled = not isinstance(result, Deferred)
+        await self._apply([result], done=message.id if settled else None)
+        return settled
 
     def _is_broken(self, integration: Integration) -> bool:
         kills = self._kills.get(integration.template)
@@ -227,13 +257,13 @@ class Worker:
                 changes = await self._write(reads, deferred, cursor, done)
             except StoreBusyError as error:
                 await self._complain(error)
-            else:
-                break
-        self._unwritten -= len(deferred)
-        if changes.notifications:
-            self._tell.ring()
-        if deferred:
-            self._something_aside.set()
+                continue
+            self._unwritten -= len(deferred)
+            if changes.notifications:
+                self._tell.ring()
+            if deferred:
+                self._something_aside.set()
+            return
 
     async def _write(
         self, reads: Sequence[Read], deferred: list[Deferred], cursor: int | None, done: int | None

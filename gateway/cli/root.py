@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 import msgspec
@@ -27,8 +27,8 @@ COMMANDS = {
     "notifications": ("notifications", "Who was told, and who could not be; try again."),
     "send": ("send", "Post a sample of a template to an endpoint."),
     "try": ("dry_run", "Explain what a webhook's body would do, without a gateway."),
-    "plugins": ("plugins", "Show which plugins are installed, and what is wrong with them."),
-    "doctor": ("doctor", "Check this installation, and say what to do about what is wrong."),
+    "plugins": ("plugins", "Show which plugins are installed."),
+    "doctor": ("doctor", "Check this installation, and say what to do."),
 }
 """Each command: its module, and its line in the help. Reading the help imports none of them."""
 
@@ -132,26 +132,25 @@ def _complain(message: str, code: int, *, as_json: bool) -> int:
 def _plugin_commands() -> dict[str, click.Command]:
     """The commands that plugins add. Plugins' code is imported only where one is installed that is more than templates."""
     from gateway.config import load
-    from gateway.plugins import load_plugins
 
     try:
         settings = load()
     except SettingsError:
         return {}
+    others = settings.plugins_dir is not None and any(settings.plugins_dir.glob("*.py"))
+    if not others and not importlib.metadata.entry_points(group="gateway.plugins"):
+        return {}  # known without importing what loads plugins, since that takes time
+    from gateway.plugins import load_plugins
+
     if not any(info.origin != "built-in" and not info.templates and not info.error for info in load_plugins(settings).infos):
         return {}
     found: dict[str, click.Command] = {}
     for impl in load_plugins(settings, code=True).manager.hook.register_commands.get_hookimpls():
         group = click.Group()
         try:
-            impl.function(**{name: group for name in impl.argnames})
+            impl.function(**dict.fromkeys(impl.argnames, group))
         except Exception as error:  # noqa: BLE001 - one plugin's fault must not cost the others their commands
             print(f"note: commands of the plugin {impl.plugin_name} are left out: {error}", file=sys.stderr)
             continue
         found = {**group.commands, **found}
     return found
-
-
-def code_of(problem: Any) -> int:
-    """The exit code of a command that did its work and found something wrong."""
-    return FAILED if problem else OK

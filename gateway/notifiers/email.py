@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import re
 import socket
 import ssl
@@ -73,29 +74,33 @@ class EmailNotifier:
 
     def check(self, address: str) -> str:
         """The address, its domain in small letters; raises SettingsError."""
-        if self._server is None:
-            msg = "email: there is no server to send it with; set GATEWAY_SMTP_URL, for example to smtp://mail.example.com"
-            raise SettingsError(msg)
-        _library()
+        self._ready()
         return read_address(address, "email")
 
     async def send(self, notification: Notification) -> Sent:
         """Send it once; raises TemporaryDeliveryError or PermanentDeliveryError."""
         try:
+            server = self._ready()
             recipient = self.check(notification.contact.address)
         except SettingsError as error:
             raise PermanentDeliveryError(str(error)) from None
         message = mail(notification, sender=self._from, recipient=recipient)
         async with self._slots:
-            return await self._send(message, recipient)
+            return await self._send(server, message, recipient)
 
     async def close(self) -> None:
         """Nothing: each mail has a connection of its own."""
 
-    async def _send(self, message: EmailMessage, recipient: str) -> Sent:
-        server = self._server
-        assert server is not None  # noqa: S101 - `check` has said so
-        _library()
+    def _ready(self) -> Server:
+        if self._server is None:
+            msg = "email: there is no server to send it with; set GATEWAY_SMTP_URL, for example to smtp://mail.example.com"
+            raise SettingsError(msg)
+        if importlib.util.find_spec("aiosmtplib") is None:
+            msg = "email: the package aiosmtplib is missing; install alert-gateway[email]"
+            raise SettingsError(msg)
+        return self._server
+
+    async def _send(self, server: Server, message: EmailMessage, recipient: str) -> Sent:
         import aiosmtplib
 
         smtp = aiosmtplib.SMTP(
@@ -242,14 +247,6 @@ def _temporary(error: Exception, server: str) -> TemporaryDeliveryError:
     answered = f" answered {code}" if code else ""
     msg = f"the mail server {server}{answered}: {_line(said) or type(error).__name__}"
     return TemporaryDeliveryError(msg, status=code, response=said)
-
-
-def _library() -> None:
-    try:
-        import aiosmtplib  # noqa: F401
-    except ImportError:
-        msg = "email: the package aiosmtplib is missing; install alert-gateway[email]"
-        raise SettingsError(msg) from None
 
 
 def _line(value: str) -> str:

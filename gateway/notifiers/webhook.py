@@ -37,6 +37,8 @@ HOPS = "alert-gateway-hops"
 RETRY_AFTER_LIMIT = 3600.0
 """The longest pause, in seconds, that a target may ask for."""
 
+_DELIVERED = range(200, 300)
+_ELSEWHERE = range(300, 400)
 _GONE = 410
 _SLOW_DOWN = (429, 503)
 
@@ -113,12 +115,12 @@ def verdict(answer: Answer, now: int) -> Sent:
     """What an answer means; raises TemporaryDeliveryError or PermanentDeliveryError. The module says which."""
     status = answer.status
     response = _response(answer)
-    if status // 100 == 2:  # noqa: PLR2004 - 2xx
+    if status in _DELIVERED:
         return Sent(status, response)
     if status == _GONE:
         msg = "the target answered 410: it is gone for good"
         raise PermanentDeliveryError(msg, status=status, response=response)
-    if status // 100 == 3:  # noqa: PLR2004 - 3xx
+    if status in _ELSEWHERE:
         msg = f"the target answered {status}; redirects are not followed, so give its final URL"
         raise TemporaryDeliveryError(msg, status=status, response=response)
     pause = retry_after(answer.headers.get("retry-after", ""), now) if status in _SLOW_DOWN else None

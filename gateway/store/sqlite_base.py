@@ -30,21 +30,21 @@ class Statements:
         self.db = db
         self._sql = sql
 
-    def rows(self, name: str, *bindings: Any) -> list[Row]:  # noqa: ANN401  whatever a column holds
+    def rows(self, name: str, *bindings: Any) -> list[Row]:
         """All rows that a statement gives."""
         return list(self.db.execute(self._sql[name], bindings))
 
-    def row(self, name: str, *bindings: Any) -> Row | None:  # noqa: ANN401
+    def row(self, name: str, *bindings: Any) -> Row | None:
         """The one row that a statement gives, if any."""
         found = self.rows(name, *bindings)
         return found[0] if found else None
 
-    def value(self, name: str, *bindings: Any) -> Any:  # noqa: ANN401
+    def value(self, name: str, *bindings: Any) -> Any:
         """The first column of the first row, None where there is no row."""
         found = self.rows(name, *bindings)
         return found[0][0] if found else None
 
-    def run(self, name: str, *bindings: Any) -> int:  # noqa: ANN401
+    def run(self, name: str, *bindings: Any) -> int:
         """How many rows a statement changed."""
         self.db.execute(self._sql[name], bindings)
         return self.db.changes()
@@ -81,14 +81,14 @@ class StateFile:
         self._reading = Statements(reader, sql)
         self._writing: Statements | None = Statements(connect(), sql)
 
-    def read(self, name: str, *bindings: Any) -> list[Row]:  # noqa: ANN401
+    def read(self, name: str, *bindings: Any) -> list[Row]:
         """The rows that a statement gives, as they were last committed. Raises StoreError."""
         try:
             return self._reading.rows(name, *bindings)
         except apsw.Error as error:
             raise translated(error, self.path) from error
 
-    def read_value(self, name: str, *bindings: Any) -> Any:  # noqa: ANN401
+    def read_value(self, name: str, *bindings: Any) -> Any:
         """The first column of the first row, None where there is no row. Raises StoreError."""
         found = self.read(name, *bindings)
         return found[0][0] if found else None

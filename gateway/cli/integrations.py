@@ -1,0 +1,282 @@
+"""`alert-gateway integrations`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gateway.cli.files import read_secret, read_settings
+from gateway.cli.output import cell
+from gateway.cli.session import Session
+from gateway.cli.shapes import Shape, integration_shape
+from gateway.cli.words import Group, Span, limited, shared
+from gateway.errors import GatewayError, SettingsError
+from gateway.integrations import (
+    Made,
+    add_integration,
+    find_endpoint,
+    find_integration,
+    replace_secret,
+    rotate_token,
+    set_enabled,
+)
+from gateway.models import Integration
+from gateway.people import find_policy
+from gateway.store.base import State
+
+COLUMNS = ("id", "name", "template", "enabled", "policy", "verified", "endpoint_hint")
+_SECRET = click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    metavar="FILE",
+    help="Verify the sender with the secret in this file (`-` is the standard input), as the template says how.",
+)
+
+
+@click.group(cls=Group)
+def command() -> None:
+    """
+    Add, show and change integrations: endpoints that webhooks are posted to.
+
+    An integration is a template, a name and an endpoint URL. The URL holds a token and is shown once, since only a hash of
+    the token is kept; `rotate` makes a new one.
+    """
+
+
+@command.command(
+    examples=[
+        "alert-gateway integrations add custom --name Backups",
+        "alert-gateway integrations add datadog --name Datadog --policy Storage --secret-file token.txt",
+        "alert-gateway integrations add custom --name Doors --settings doors.toml --json",
+    ]
+)
+@click.argument("template")
+@click.option("--name", required=True, help="What it is called; a part of the URL.")
+@click.option("--policy", metavar="REF", help="Who is notified: an escalation policy, by name or id.")
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    metavar="FILE",
+    help="What it does otherwise than its template: TOML with keys of template.toml.",
+)
+@_SECRET
+@shared
+def add(  # noqa: PLR0917 - click passes options by name
+    session: Session, template: str, name: str, policy: str | None, settings_file: Path | None, secret_file: Path | None
+) -> None:
+    """Add an integration of a TEMPLATE, print its endpoint URL (this once) and a curl to try it."""
+    settings = read_settings(settings_file)
+    secret = read_secret(secret_file)
+
+    async def work() -> tuple[Made, str | None]:
+        async with session.state(make=True) as state:
+            chosen = await find_policy(state, policy) if policy else None
+            try:
+                made = await add_integration(
+                    state,
+                    session.vault,
+                    session.plugins,
+                    session.clock,
+                    template=template,
+                    name=name,
+                    policy_id=chosen.id if chosen else None,
+                    settings=settings,
+                    secret=secret,
+                )
+            except SettingsError as error:
+                raise GatewayError(str(error)) from None  # it is the secret that is wrong, not a setting
+            return made, chosen.name if chosen else None
+
+    made, policy_name = session.run(work())
+    shape = _made_shape(session, made, policy_name)
+    lines = [f"integration {cell(made.integration.name)} is added ({made.integration.id})", *_url_lines(shape)]
+    if policy_name is None:
+        lines += ["", "Nobody is notified of its alerts: it has no policy (--policy)."]
+    session.out.one(shape, lines)
+
+
+@command.command("list", examples=["alert-gateway integrations list", "alert-gateway integrations list --json"])
+@limited
+@shared
+def list_integrations(session: Session, limit: int) -> None:
+    """List integrations by name."""
+    if session.lists_nothing():
+        return
+
+    async def work() -> list[Shape]:
+        async with session.state() as state:
+            return await _shapes(session, state, (await state.integrations())[:limit])
+
+    empty = "no integrations; `alert-gateway integrations add` adds one"
+    session.out.rows(session.run(work()), COLUMNS, empty=empty)
+
+
+@command.command(examples=["alert-gateway integrations show Backups"])
+@click.argument("ref", metavar="NAME_OR_ID")
+@shared
+def show(session: Session, ref: str) -> None:
+    """Show one integration, with its own settings."""
+
+    async def work() -> Shape:
+        async with session.state() as state:
+            (shape,) = await _shapes(session, state, [await find_integration(state, ref)])
+            return shape
+
+    shape = session.run(work())
+    if session.out.as_json:
+        session.out.json(shape)
+        return
+    session.out.pairs(shape)
+    if shape["settings"]:
+        import msgspec
+
+        session.out.lines(["", "settings", *(f"  {line}" for line in msgspec.toml.encode(shape["settings"]).decode().splitlines())])
+
+
+@command.command(examples=["alert-gateway integrations enable Backups"])
+@click.argument("ref", metavar="NAME_OR_ID")
+@shared
+def enable(session: Session, ref: str) -> None:
+    """Let an integration take messages again."""
+    _switch(session, ref, enabled=True)
+
+
+@command.command(examples=["alert-gateway integrations disable Backups"])
+@click.argument("ref", metavar="NAME_OR_ID")
+@shared
+def disable(session: Session, ref: str) -> None:
+    """Keep an integration, and answer its URL with 404 as if it were not there. Its open alerts stay open."""
+    _switch(session, ref, enabled=False)
+
+
+@command.command(
+    examples=[
+        "alert-gateway integrations rotate Backups",
+        "alert-gateway integrations rotate Backups --overlap 0          the URL has leaked",
+        "alert-gateway integrations rotate Backups --secret-file new.txt   the secret; the URL stays",
+    ]
+)
+@click.argument("ref", metavar="NAME_OR_ID")
+@click.option(
+    "--overlap",
+    type=Span(),
+    default="24h",
+    show_default=True,
+    metavar="SPAN",
+    help="How long the URL before works beside the new one; 0 ends it at once. (A secret before holds until the next one.)",
+)
+@_SECRET
+@shared
+def rotate(session: Session, ref: str, overlap: float, secret_file: Path | None) -> None:
+    """Give an integration a new endpoint URL and print it (this once); or with --secret-file, a new secret."""
+    secret = read_secret(secret_file)
+
+    async def work() -> tuple[Made | None, Shape]:
+        async with session.state() as state:
+            integration = await find_integration(state, ref)
+            made = None
+            if secret is None:
+                made = await rotate_token(state, session.vault, session.clock, integration, overlap=overlap)
+            else:
+                keep = overlap > 0
+                try:
+                    await replace_secret(
+                        state, session.vault, session.plugins, integration, secret, keep_previous=keep
+                    )
+                except SettingsError as error:
+                    raise GatewayError(str(error)) from None
+            (shape,) = await _shapes(session, state, [integration])
+            return made, shape
+
+    made, shape = session.run(work())
+    if made is None:
+        before = "the one before holds too, until the next" if overlap else "the one before no longer holds"
+        session.out.one(shape, [f"the secret of {cell(shape['name'])} is replaced; {before}"])
+        return
+    shape = _made_shape(session, made, shape["policy"]) | {"previous_token_until": shape["previous_token_until"]}
+    until = shape["previous_token_until"]
+    lines = [f"integration {cell(shape['name'])} has a new URL", *_url_lines(shape), ""]
+    lines.append(f"The URL before works until {until}." if until else "The URL before no longer works.")
+    session.out.one(shape, lines)
+
+
+@command.command(examples=["alert-gateway integrations delete Backups --yes"])
+@click.argument("ref", metavar="NAME_OR_ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@shared
+def delete(session: Session, ref: str, yes: bool) -> None:
+    """
+    Delete an integration and its URL. Its messages and alerts are kept.
+
+    It asks first on a terminal; elsewhere, --yes is not needed.
+    """
+
+    async def work() -> Shape | None:
+        async with session.state() as state:
+            integration = await find_integration(state, ref)
+            if not yes and not session.out.as_json and click.get_text_stream("stdin").isatty():
+                question = f"Delete {cell(integration.name)}? Senders that use its URL will get 404, and there is no way back"
+                if not click.confirm(question):
+                    return None
+            (shape,) = await _shapes(session, state, [integration])
+            await state.delete_integration(integration.id)
+            return shape
+
+    shape = session.run(work())
+    if shape is None:
+        session.out.note("nothing was deleted")
+    else:
+        session.out.one(shape, [f"integration {cell(shape['name'])} is deleted"])
+
+
+def _switch(session: Session, ref: str, *, enabled: bool) -> None:
+    async def work() -> Shape:
+        async with session.state() as state:
+            changed = await set_enabled(state, session.clock, await find_integration(state, ref), enabled=enabled)
+            (shape,) = await _shapes(session, state, [changed])
+            return shape
+
+    shape = session.run(work())
+    session.out.one(shape, [f"integration {cell(shape['name'])} is {'enabled' if enabled else 'disabled'}"])
+
+
+async def _shapes(session: Session, state: State, integrations: list[Integration]) -> list[Shape]:
+    policies = {policy.id: policy for policy in await state.policies()}
+    if len(integrations) == 1:
+        endpoints = {integrations[0].endpoint_id: await find_endpoint(state, integrations[0])}
+    else:
+        endpoints = {endpoint.id: endpoint for endpoint in await state.endpoints()}
+    base_url = session.base_url
+    return [integration_shape(one, endpoints.get(one.endpoint_id), policies, base_url) for one in integrations]
+
+
+def _made_shape(session: Session, made: Made, policy_name: str | None) -> Shape:
+    """An integration whose URL is known for this once."""
+    from gateway.cli.samples import curl
+
+    integration, url = made.integration, made.url(session.base_url)
+    folder = session.plugins.template(integration.template)
+    command_line = curl(folder, folder.merged(integration.settings), url, with_secret=made.endpoint.secret is not None)
+    return {
+        "id": integration.id,
+        "name": integration.name,
+        "template": integration.template,
+        "endpoint_url": url,
+        "enabled": integration.enabled,
+        "policy": policy_name,
+        "verified": made.endpoint.secret is not None,
+        "curl": command_line,
+    }
+
+
+def _url_lines(shape: Shape) -> list[str]:
+    return [
+        "",
+        "Its URL, shown this once (only a hash of the token is kept):",
+        f"  {shape['endpoint_url']}",
+        "",
+        "Try it:",
+        f"  {shape['curl']}",
+    ]

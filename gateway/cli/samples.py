@@ -1,0 +1,97 @@
+"""A template's sample payloads, as requests; and the `curl` that tries an endpoint with one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import msgspec
+
+from gateway.config import nearest
+from gateway.errors import NotFoundError, TemplateError
+from gateway.template import TemplateFile, TemplateFolder
+
+_TYPES = {
+    ".json": "application/json",
+    ".xml": "application/xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".form": "application/x-www-form-urlencoded",
+}
+_INLINE = 700
+_QUICK = '{"source_id":"demo-1","status":"open","subject":"Disk of db-7 is nearly full"}'
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as a vendor sends it."""
+
+    name: str
+    headers: tuple[tuple[str, str], ...]
+    query: str
+    body: bytes
+
+
+def sample_names(folder: TemplateFolder) -> list[str]:
+    """The names of a template's samples, those that open an alert first."""
+    names = [path.stem for path in folder.samples()]
+    return sorted(names, key=lambda name: (not name.endswith("_firing"), name))
+
+
+def load_sample(folder: TemplateFolder, name: str | None) -> Sample:
+    """One sample by its name, the first that opens an alert without one; raises NotFoundError with the nearest name."""
+    paths = {path.stem: path for path in folder.samples()}
+    if not paths:
+        msg = f"the template {folder.slug} has no samples"
+        raise NotFoundError(msg)
+    wanted = Path(name).stem if name else sample_names(folder)[0]
+    if wanted not in paths:
+        msg = (
+            f"the template {folder.slug} has no sample {wanted!r}{nearest(wanted, list(paths))}; "
+            f"`alert-gateway send {folder.slug} --list` names them"
+        )
+        raise NotFoundError(msg)
+    return read_sample(paths[wanted])
+
+
+def read_sample(path: Path) -> Sample:
+    """A sample from its file: a body alone, or a whole request in a `.http`; raises TemplateError where that is none."""
+    content = path.read_bytes()
+    if path.suffix != ".http":
+        return Sample(name=path.stem, headers=(("content-type", _TYPES[path.suffix]),), query="", body=content)
+    head, gap, body = content.replace(b"\r\n", b"\n").partition(b"\n\n")
+    first, *lines = head.decode("latin-1").split("\n")
+    parts = first.split(" ")
+    if not gap or len(parts) != 3:  # noqa: PLR2004 - method, target, version
+        msg = f"{path}: not a request; it begins with `POST /?query HTTP/1.1`, headers, an empty line"
+        raise TemplateError(msg)
+    headers = tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines if line))
+    return Sample(name=path.stem, headers=headers, query=parts[1].partition("?")[2], body=body)
+
+
+def curl(folder: TemplateFolder, file: TemplateFile, url: str, *, with_secret: bool = False) -> str:
+    """A command that posts something of this template's to an endpoint, ready to paste."""
+    proof = _proof(file) if with_secret else ""
+    if proof is None:
+        return f"# what is sent here must be signed ({file.verification.kind}); {folder.slug} itself has to send it"
+    body = _QUICK if folder.slug == "custom" else _compact(folder)
+    if body is None:
+        sample = next(iter(sample_names(folder)), "SAMPLE")
+        return f"alert-gateway send {folder.slug} {sample} --to {shlex.quote(url)}"
+    kind = "" if folder.slug == "custom" else "-H 'content-type: application/json' "
+    return f"curl {proof}{kind}-d {shlex.quote(body)} {shlex.quote(url)}"
+
+
+def _compact(folder: TemplateFolder) -> str | None:
+    """The shortest JSON sample that opens an alert, in one line; None where none is short enough to paste."""
+    paths = [path for path in folder.samples() if path.suffix == ".json" and path.stem.endswith("_firing")]
+    texts = [json.dumps(json.loads(path.read_bytes()), ensure_ascii=False, separators=(",", ":")) for path in paths]
+    shortest = min(texts, key=len, default="")
+    return shortest if 0 < len(shortest) <= _INLINE else None
+
+
+def _proof(file: TemplateFile) -> str | None:
+    """What proves the sender on curl's command line; None where that takes more than curl."""
+    verification = file.verification
+    if verification.kind == "token" and verification.header:
+        return f'-H "{verification.header}: {verification.prefix}$SECRET" '
+    return {"bearer": '-H "Authorization: Bearer $SECRET" ', "basic": '-u "$SECRET" ', "none": ""}.get(verification.kind)
