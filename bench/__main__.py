@@ -32,6 +32,10 @@ QUICK = Extent(rounds=1, seconds=2, latency_seconds=4, stored=20_000)
 FULL = Extent(rounds=5, seconds=8, latency_seconds=30, stored=1_000_000)
 
 
+BUSY = 0.7
+"""The load above which figures say more of the machine's other work than of the gateway."""
+
+
 class Section(Protocol):
     """Some figures, and what measures them."""
 
@@ -63,13 +67,15 @@ def main() -> int:
         "start": Start(),
         "stored": Stored(extent),
     }
-    started = time.monotonic()
+    started, busy = time.monotonic(), os.getloadavg()[0]
     for name in arguments.only or sections:
         told(name)
         measure(sections[name], extent)
     chosen = arguments.only or list(sections)
     figures = [figure for name in chosen for figure in sections[name].figures]
     print(f"{machine()}; {time.monotonic() - started:.0f} s, {extent.rounds} rounds of {extent.seconds} s, medians\n")
+    if busy > BUSY:
+        print(f"The machine had other work when this began (load {busy:.1f}): repeat it when it is quiet.\n")
     if "accept" in chosen:
         print("Keep-alive, 64 connections, 2 KiB bodies, server on one core, load on another:\n")
         print(servers_table(accept.servers))

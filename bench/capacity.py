@@ -202,19 +202,14 @@ class Stored:
         ]
 
     def measure(self, extent: Extent) -> None:
-        """Fill the store through its contract, then look things up and accept."""
-        with folder() as place:
-            path = servers.add_integration(place / "data", "custom", "bench")
-            empty = self._accept(place, path, extent)
+        """Fill a store through its contract, then look things up, and accept in turn with it and with an empty one."""
+        with folder() as full, folder() as empty:
+            paths = {place: servers.add_integration(place / "data", "custom", "bench") for place in (full, empty)}
             told(f"storing {extent.stored:,} alerts")
-            asyncio.run(stores.fill(place / "data", extent.stored))
-            listed, found = asyncio.run(stores.look_ups(place / "data", extent.stored))
-            self.figures[0].value, self.figures[1].value = listed, found
-            self.figures[2].value = ratio(self._accept(place, path, extent), empty)
-
-    def _accept(self, place: Path, path: str, extent: Extent) -> float:
-        rates = []
-        for _ in range(extent.rounds):
-            with servers.gateway(place, core=servers.SERVER_CORE) as (port, _process):
-                rates.append(wrk(place, port, [Post(path, event("bench"))], extent.seconds).rate)
-        return statistics.median(rates)
+            asyncio.run(stores.fill(full / "data", extent.stored))
+            self.figures[0].value, self.figures[1].value = asyncio.run(stores.look_ups(full / "data", extent.stored))
+            rates: dict[Path, list[float]] = {full: [], empty: []}
+            for place in (full, empty) * extent.rounds:
+                with servers.gateway(place, core=servers.SERVER_CORE) as (port, _):
+                    rates[place].append(wrk(place, port, [Post(paths[place], event("bench"))], extent.seconds).rate)
+            self.figures[2].value = ratio(statistics.median(rates[full]), statistics.median(rates[empty]))

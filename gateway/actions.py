@@ -39,7 +39,9 @@ async def close_alert(state: State, clock: Clock, alert_id: int, *, actor: str, 
     async with state.transaction() as transaction:
         alert = await _open_alert(transaction, alert_id)
         now = clock.now()
-        alert = msgspec.structs.replace(alert, status="closed", closed_at=now, updated_at=now, changes=alert.changes + 1)
+        alert = msgspec.structs.replace(
+            alert, status="closed", closed_at=now, updated_at=now, changes=alert.changes + 1
+        )
         change = Change(
             alert_id=alert.id,
             seq=alert.changes,

@@ -129,7 +129,29 @@ async def first_integrations(state: State, vault: Vault, plugins: Plugins, clock
 
 async def set_enabled(state: State, clock: Clock, integration: Integration, *, enabled: bool) -> Integration:
     """Let an integration take messages, or have its URL answer 404."""
-    changed = msgspec.structs.replace(integration, enabled=enabled, updated_at=max(clock.now(), integration.updated_at + 1))
+    changed = msgspec.structs.replace(
+        integration, enabled=enabled, updated_at=max(clock.now(), integration.updated_at + 1)
+    )
+    await state.save_integration(changed)
+    return changed
+
+
+async def change_integration(
+    state: State,
+    plugins: Plugins,
+    clock: Clock,
+    integration: Integration,
+    *,
+    policy_id: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Integration:
+    """Give an integration another policy, or none, and where they are given other settings; its URL stays."""
+    changed = msgspec.structs.replace(
+        integration, policy_id=policy_id, updated_at=max(clock.now(), integration.updated_at + 1)
+    )
+    if settings is not None:
+        check_fit(plugins.template(integration.template), settings)
+        changed = msgspec.structs.replace(changed, settings=dict(settings))
     await state.save_integration(changed)
     return changed
 

@@ -6,10 +6,10 @@ Pure: the same request gives the same readings, and nothing outside is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ from gateway.mapping import Hole, Text, Texts
 from gateway.models import Action, Event, Ignored, Reading
 from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_severities
 from gateway.template import FieldTexts, Read, Request, TemplateFile, TemplateFolder
+
+S = TypeVar("S")
+C = TypeVar("C")
 
 MAX_EVENTS = 10_000
 MAX_TAGS = 100
@@ -62,15 +65,15 @@ class Rulebook:
         self.file = file
         self._read = read
         self._has_code = has_code
-        self._each = Hole(file.each) if file.each else None
+        self._each = _compiled("each", file.each, Hole) if file.each else None
         fields = msgspec.convert(dict(own_fields or {}), FieldTexts) if has_code else file.fields
         self._texts: list[tuple[str, Text]] = []
         for name in _TEXT_FIELDS:
             source = getattr(fields, name)
             if source is not None:
-                self._texts.append((name, _compiled(name, source)))
-        self._tags = Texts(fields.tags) if fields.tags is not None else None
-        self._occurred_at = _compiled("occurred_at", fields.occurred_at) if fields.occurred_at else None
+                self._texts.append((name, _compiled(f"[fields] {name}", source, Text)))
+        self._tags = _compiled("[fields] tags", fields.tags, Texts) if fields.tags is not None else None
+        self._occurred_at = _compiled("[fields] occurred_at", fields.occurred_at, Text) if fields.occurred_at else None
         if not has_code and file.fields.source_id is None:
             msg = "[fields] has no source_id: without it a recovery cannot be tied to its problem"
             raise TemplateError(msg)
@@ -236,7 +239,7 @@ def tidy(event: Event, source: str) -> Event:
         if not isinstance(when, datetime):
             msg = f"occurred_at is a {type(when).__name__}, not a datetime"
             raise UnreadableError(msg)
-        values["occurred_at"] = when if when.year >= _EARLIEST_YEAR else None
+        values["occurred_at"] = _sensible(when)
     return Event(**values)
 
 
@@ -256,8 +259,7 @@ def moment(value: Any) -> datetime | None:
             value = float(value)
         except ValueError:
             try:
-                parsed = datetime.fromisoformat(value)
-                return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+                return _in_utc(datetime.fromisoformat(value))
             except (ValueError, OverflowError):
                 return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -269,6 +271,18 @@ def moment(value: Any) -> datetime | None:
         return None
 
 
+def _sensible(when: datetime) -> datetime | None:
+    try:
+        when = _in_utc(when)
+    except (ValueError, OverflowError):
+        return None
+    return when if when.year >= _EARLIEST_YEAR else None
+
+
+def _in_utc(when: datetime) -> datetime:
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 def _reason(reason: object) -> str:
     if not isinstance(reason, str):
         msg = f"Ignored takes a reason in words, not a {type(reason).__name__}"
@@ -276,9 +290,9 @@ def _reason(reason: object) -> str:
     return clean(reason[:_MAX_REASON])
 
 
-def _compiled(name: str, source: str) -> Text:
+def _compiled(key: str, source: S, kind: Callable[[S], C]) -> C:
     try:
-        return Text(source)
+        return kind(source)
     except TemplateError as error:
-        msg = f"[fields] {name}: {error}"
+        msg = f"{key}: {error}"
         raise TemplateError(msg) from None

@@ -467,10 +467,11 @@ def _from_hex(text: bytes) -> bytes | None:
 def _from_base64(text: bytes) -> bytes | None:
     plain = text.translate(bytes.maketrans(b"-_", b"+/"))
     bare = plain.rstrip(b"=")
-    if len(plain) - len(bare) > 2:  # noqa: PLR2004 - base64 never has more
+    padding = -len(bare) % 4
+    if len(plain) - len(bare) not in (0, padding):
         return None
     try:
-        return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
+        return base64.b64decode(bare + b"=" * padding, validate=True)
     except (binascii.Error, ValueError):
         return None
 

@@ -103,7 +103,15 @@ def show(session: Session, alert_id: int) -> None:
         session.out.table(
             ("ID", "OF", "STATUS", "USER", "CONTACT", "ATTEMPTS", "ERROR"),
             [
-                [one["id"], one["kind"], one["status"], one["user"], one["contact"]["kind"], one["attempts"], one["error"]]
+                [
+                    one["id"],
+                    one["kind"],
+                    one["status"],
+                    one["user"],
+                    one["contact"]["kind"],
+                    one["attempts"],
+                    one["error"],
+                ]
                 for one in shape["notifications"]
             ],
         )
@@ -119,7 +127,9 @@ def assign(session: Session, alert_id: int, ref: str) -> None:
     async def work() -> Shape:
         async with session.state() as state:
             user = await find_user(state, ref)
-            return await _shaped(state, await assign_alert(state, session.clock, alert_id, actor=session.actor, user=user))
+            return await _shaped(
+                state, await assign_alert(state, session.clock, alert_id, actor=session.actor, user=user)
+            )
 
     shape = session.run(work())
     session.out.one(shape, [f"alert {alert_id} is assigned to {cell(ref)}: {cell(shape['subject'])}"])

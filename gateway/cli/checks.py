@@ -79,7 +79,9 @@ def _folder(session: Session) -> Iterator[Finding]:
         yield Finding("data folder", "problem", f"{key} is missing, and there is a store", fix)
     free = shutil.disk_usage(data).free
     if free < _LEAST_FREE:
-        yield Finding("disk", "problem", f"{free >> 20} MiB are free", "free some space; a full disk answers senders with 503")
+        yield Finding(
+            "disk", "problem", f"{free >> 20} MiB are free", "free some space; a full disk answers senders with 503"
+        )
     else:
         yield Finding("data folder", "ok", f"{data}; {free >> 30} GiB are free on its disk")
 
@@ -112,13 +114,15 @@ def _port(session: Session) -> Iterator[Finding]:
             listener.bind((host, port))
         except OSError as error:
             fix = "stop what listens there, or set GATEWAY_HOST and GATEWAY_PORT to a free address"
-            yield Finding("gateway", "problem", f"does not run, and could not: {host} port {port}: {error.strerror}", fix)
+            yield Finding(
+                "gateway", "problem", f"does not run, and could not: {host} port {port}: {error.strerror}", fix
+            )
             return
     yield Finding("gateway", "note", f"does not run; {host} port {port} is free", "`alert-gateway serve` starts it")
 
 
 def _answer_of(url: str, host: str, port: int) -> str:
-    """The status of the gateway's own health page, or why there is none. It is asked where it listens, not at its public URL."""
+    """The status of the gateway's own health page, or why there is none: asked where it listens, not at its public URL."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host) or urlsplit(url).hostname or ""  # noqa: S104 - compared
     try:
         with socket.create_connection((host, port), timeout=_PATIENCE) as connection:
@@ -132,7 +136,9 @@ def _answer_of(url: str, host: str, port: int) -> str:
 def _clock(session: Session) -> Iterator[Finding]:
     now = session.clock.now()
     if now < _EARLIEST:
-        yield Finding("clock", "problem", f"it says {iso(now)}, which has long been", "set the clock, and keep it with NTP")
+        yield Finding(
+            "clock", "problem", f"it says {iso(now)}, which has long been", "set the clock, and keep it with NTP"
+        )
     else:
         yield Finding("clock", "ok", f"{iso(now)}")
 
@@ -144,10 +150,10 @@ async def _store(
 
     await check_together(journal, state)
     if thorough or session.running is None:
-        for name, found in (("journal.db", await journal.check()), ("state.db", await state.check())):
-            if found:
+        for name, wrong in (("journal.db", await journal.check()), ("state.db", await state.check())):
+            if wrong:
                 fix = "stop the gateway, keep the file, and put the one from the backup in its place"
-                yield Finding("store", "problem", f"{name} is damaged: {found[0]}", fix)
+                yield Finding("store", "problem", f"{name} is damaged: {wrong[0]}", fix)
             else:
                 yield Finding("store", "ok", f"{name} is sound")
     else:
@@ -172,7 +178,7 @@ async def _store(
     silent = [one.name for one in await state.integrations() if one.enabled and one.policy_id is None]
     if silent:
         found = f"no policy, so nobody is notified: {', '.join(silent)}"
-        yield Finding("integrations", "note", found, "`alert-gateway integrations add --policy` names one")
+        yield Finding("integrations", "note", found, "`alert-gateway integrations set NAME --policy POLICY` names one")
 
 
 async def _backlog(session: Session, journal: SqliteJournal, state: SqliteState, newest: list[Message]) -> Finding:

@@ -52,7 +52,7 @@ _WOULD = {
 )
 @click.option("--jsonl", is_flag=True, help="Read one request a line from the standard input, answer each in one line.")
 @shared
-def command(  # noqa: PLR0917 - click passes options by name
+def command(
     session: Session,
     template: str | None,
     file: str | None,
@@ -158,4 +158,6 @@ def _sentence(reading: Reading) -> str:
     if reading.action == "ignore":
         return f"ignored: {cell(reading.reason)}"
     severity = event_shape(reading)["severity"]
-    return f"{reading.action}: {_WOULD[reading.action]}" + (f" (severity {severity})" if reading.action == "open" else "")
+    return f"{reading.action}: {_WOULD[reading.action]}" + (
+        f" (severity {severity})" if reading.action == "open" else ""
+    )

@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, SettingsError
 from gateway.integrations import (
     Made,
     add_integration,
+    change_integration,
     find_endpoint,
     find_integration,
     replace_secret,
@@ -31,6 +32,13 @@ _SECRET = click.option(
     type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
     metavar="FILE",
     help="Verify the sender with the secret in this file (`-` is the standard input), as the template says how.",
+)
+_SETTINGS = click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    metavar="FILE",
+    help="What it does otherwise than its template: TOML with keys of template.toml.",
 )
 
 
@@ -54,16 +62,10 @@ def command() -> None:
 @click.argument("template")
 @click.option("--name", required=True, help="What it is called; a part of the URL.")
 @click.option("--policy", metavar="REF", help="Who is notified: an escalation policy, by name or id.")
-@click.option(
-    "--settings",
-    "settings_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
-    metavar="FILE",
-    help="What it does otherwise than its template: TOML with keys of template.toml.",
-)
+@_SETTINGS
 @_SECRET
 @shared
-def add(  # noqa: PLR0917 - click passes options by name
+def add(
     session: Session, template: str, name: str, policy: str | None, settings_file: Path | None, secret_file: Path | None
 ) -> None:
     """Add an integration of a TEMPLATE, print its endpoint URL (this once) and a curl to try it."""
@@ -93,7 +95,7 @@ def add(  # noqa: PLR0917 - click passes options by name
     shape = _made_shape(session, made, policy_name)
     lines = [f"integration {cell(made.integration.name)} is added ({made.integration.id})", *_url_lines(shape)]
     if policy_name is None:
-        lines += ["", "Nobody is notified of its alerts: it has no policy (--policy)."]
+        lines += ["", "Nobody is notified of its alerts: it has no policy (`integrations set --policy`)."]
     session.out.one(shape, lines)
 
 
@@ -132,7 +134,9 @@ def show(session: Session, ref: str) -> None:
     if shape["settings"]:
         import msgspec
 
-        session.out.lines(["", "settings", *(f"  {line}" for line in msgspec.toml.encode(shape["settings"]).decode().splitlines())])
+        session.out.lines(
+            ["", "settings", *(f"  {line}" for line in msgspec.toml.encode(shape["settings"]).decode().splitlines())]
+        )
 
 
 @command.command(examples=["alert-gateway integrations enable Backups"])
@@ -149,6 +153,46 @@ def enable(session: Session, ref: str) -> None:
 def disable(session: Session, ref: str) -> None:
     """Keep an integration, and answer its URL with 404 as if it were not there. Its open alerts stay open."""
     _switch(session, ref, enabled=False)
+
+
+@command.command(
+    "set",
+    examples=[
+        "alert-gateway integrations set Datadog --policy Storage",
+        "alert-gateway integrations set Doors --settings doors.toml",
+    ],
+)
+@click.argument("ref", metavar="NAME_OR_ID")
+@click.option("--policy", metavar="REF", help="Who is notified: an escalation policy, by name or id.")
+@click.option("--no-policy", is_flag=True, help="Notify nobody.")
+@_SETTINGS
+@shared
+def set_integration(
+    session: Session, ref: str, policy: str | None, no_policy: bool, settings_file: Path | None
+) -> None:
+    """Give an integration another policy or other settings; its URL stays. The next message is read with them."""
+    if bool(policy) and no_policy:
+        msg = "--policy and --no-policy contradict each other"
+        raise click.UsageError(msg, click.get_current_context())
+    if not policy and not no_policy and settings_file is None:
+        msg = "nothing to set: give --policy, --no-policy or --settings"
+        raise click.UsageError(msg, click.get_current_context())
+    settings = None if settings_file is None else read_settings(settings_file)
+
+    async def work() -> Shape:
+        async with session.state() as state:
+            integration = await find_integration(state, ref)
+            policy_id = (
+                (await find_policy(state, policy)).id if policy else None if no_policy else integration.policy_id
+            )
+            changed = await change_integration(
+                state, session.plugins, session.clock, integration, policy_id=policy_id, settings=settings
+            )
+            (shape,) = await _shapes(session, state, [changed])
+            return shape
+
+    shape = session.run(work())
+    session.out.one(shape, [f"integration {cell(shape['name'])} is changed; its policy is {cell(shape['policy'])}"])
 
 
 @command.command(
@@ -182,9 +226,7 @@ def rotate(session: Session, ref: str, overlap: float, secret_file: Path | None)
             else:
                 keep = overlap > 0
                 try:
-                    await replace_secret(
-                        state, session.vault, session.plugins, integration, secret, keep_previous=keep
-                    )
+                    await replace_secret(state, session.vault, session.plugins, integration, secret, keep_previous=keep)
                 except SettingsError as error:
                     raise GatewayError(str(error)) from None
             (shape,) = await _shapes(session, state, [integration])
@@ -217,7 +259,9 @@ def delete(session: Session, ref: str, yes: bool) -> None:
         async with session.state() as state:
             integration = await find_integration(state, ref)
             if not yes and not session.out.as_json and click.get_text_stream("stdin").isatty():
-                question = f"Delete {cell(integration.name)}? Senders that use its URL will get 404, and there is no way back"
+                question = (
+                    f"Delete {cell(integration.name)}? Senders that use its URL will get 404, and there is no way back"
+                )
                 if not click.confirm(question):
                     return None
             (shape,) = await _shapes(session, state, [integration])

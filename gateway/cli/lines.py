@@ -132,7 +132,7 @@ def _headers(given: Any) -> Headers:
     if given is None:
         return ()
     pairs = given.items() if isinstance(given, dict) else given
-    if not isinstance(given, dict | list) or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):  # noqa: PLR2004
+    if not isinstance(given, dict | list) or not all(_is_pair(pair) for pair in pairs):
         msg = '"headers" is not an object of names and values'
         raise UnreadableError(msg)
     headers = [(to_text(name), to_text(value)) for name, value in pairs]
@@ -143,11 +143,17 @@ def _headers(given: Any) -> Headers:
     return headers
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2  # noqa: PLR2004 - name and value
+
+
 def _query(given: Any) -> str:
     if given is None:
         return ""
     if isinstance(given, dict):
-        return urlencode({name: value if isinstance(value, list) else to_text(value) for name, value in given.items()}, doseq=True)
+        return urlencode(
+            {name: value if isinstance(value, list) else to_text(value) for name, value in given.items()}, doseq=True
+        )
     if not isinstance(given, str):
         msg = '"query" is neither text, as in a URL, nor an object of names and values'
         raise UnreadableError(msg)

@@ -90,14 +90,18 @@ def show(session: Session, message_id: int) -> None:
     if session.out.as_json:
         session.out.json(shape)
         return
-    session.out.pairs({key: shape[key] for key in ("id", "integration", "received_at", "status", "delivery_id", "query")})
+    session.out.pairs(
+        {key: shape[key] for key in ("id", "integration", "received_at", "status", "delivery_id", "query")}
+    )
     session.out.lines(["", *(f"{cell(name)}: {cell(value)}" for name, value in shape["headers"]), ""])
     if "body" in shape:
         session.out.lines([block(shape["body"])])
     else:
         session.out.lines(["(not text; in base64)", shape["body_base64"]])
     for run in shape["runs"]:
-        session.out.lines(["", f"read at {run['at']}" if not run["run"] else f"replayed at {run['at']} (run {run['run']})"])
+        session.out.lines(
+            ["", f"read at {run['at']}" if not run["run"] else f"replayed at {run['at']} (run {run['run']})"]
+        )
         for event in run["events"]:
             said = event["trace"] or [f"{event['outcome']}: {event['reason']}" if event["reason"] else event["outcome"]]
             session.out.lines([f"  {cell(line)}" for line in said])
@@ -112,12 +116,14 @@ def show(session: Session, message_id: int) -> None:
 )
 @click.argument("message_ids", metavar="[ID]...", type=Number(), nargs=-1)
 @click.option("--failed", is_flag=True, help="All whose newest reading failed.")
-@click.option("--since", type=Span(), metavar="SPAN", help="With --failed: those received in the last 90s, 15m, 1h, 7d.")
+@click.option(
+    "--since", type=Span(), metavar="SPAN", help="With --failed: those received in the last 90s, 15m, 1h, 7d."
+)
 @click.option("--integration", metavar="REF", help="With --failed: those of this integration, by name or id.")
 @click.option("--wait", is_flag=True, help="Wait until it took effect.")
 @click.option("--timeout", type=Span(), default="30s", show_default=True, metavar="SPAN", help="With --wait: how long.")
 @shared
-def replay_messages(  # noqa: PLR0917 - click passes options by name
+def replay_messages(
     session: Session,
     message_ids: Sequence[int],
     failed: bool,
@@ -148,7 +154,11 @@ def replay_messages(  # noqa: PLR0917 - click passes options by name
                 wanted = await _failed(journal, state, endpoint_id, after)
             replays = await replay(journal, state, wanted, reason=f"replayed by {session.actor}")
             if wait and not await _took_effect(state, replays, timeout):
-                hint = "" if session.running else "; no gateway runs on this folder, so start one with `alert-gateway serve`"
+                hint = (
+                    ""
+                    if session.running
+                    else "; no gateway runs on this folder, so start one with `alert-gateway serve`"
+                )
                 msg = f"the messages wait to be read, and were not within {timeout:g} s{hint}"
                 raise GatewayError(msg)
             return await _shapes(state, await journal.get([one.message_id for one in replays]))
@@ -166,7 +176,9 @@ def replay_messages(  # noqa: PLR0917 - click passes options by name
     else:
         count = f"{len(shapes)} messages" if len(shapes) > 1 else f"message {shapes[0]['id']}"
         when = "soon" if session.running else "when a gateway runs on this folder (none does now)"
-        session.out.lines([f"{count} will be read again {when}; `alert-gateway messages show ID` shows what comes of it"])
+        session.out.lines(
+            [f"{count} will be read again {when}; `alert-gateway messages show ID` shows what comes of it"]
+        )
     return 0
 
 

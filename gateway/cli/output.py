@@ -31,7 +31,10 @@ class Output:
         if self.as_json:
             self.json(list(items))
         elif items:
-            self.table([column.replace("_", " ").upper() for column in columns], [[item[key] for key in columns] for item in items])
+            self.table(
+                [column.replace("_", " ").upper() for column in columns],
+                [[item[key] for key in columns] for item in items],
+            )
         else:
             self.note(empty)
 

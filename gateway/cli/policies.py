@@ -25,7 +25,12 @@ def command() -> None:
 @command.command(examples=["alert-gateway policies add Storage --user Ada --user Bo"])
 @click.argument("name")
 @click.option(
-    "--user", "refs", metavar="USER", multiple=True, required=True, help="Whom to notify, by name or id; again for more."
+    "--user",
+    "refs",
+    metavar="USER",
+    multiple=True,
+    required=True,
+    help="Whom to notify, by name or id; again for more.",
 )
 @shared
 def add(session: Session, name: str, refs: Sequence[str]) -> None:

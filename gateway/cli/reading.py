@@ -63,7 +63,8 @@ class Bench:
     def request(self, template: str, body: bytes, headers: Headers, query: str) -> Tried:
         """What this request would do; whatever is wrong with it, or with the template, is in the answer."""
         if len(body) > self._settings.max_body:
-            error = f"the body has {len(body)} bytes and would be refused with 413: GATEWAY_MAX_BODY is {self._settings.max_body}"
+            most = self._settings.max_body
+            error = f"the body has {len(body)} bytes and would be refused with 413: GATEWAY_MAX_BODY is {most}"
             return Tried(template=template, error=error)
         lines = [name.encode() + b": " + _bytes(value) for name, value in headers]
         message = Message(
@@ -145,9 +146,8 @@ def event_shape(reading: Reading) -> dict[str, Any]:
         for name in ("source", "source_name", "source_id", "source_url", "source_status", "subject", "description"):
             shape[name] = getattr(event, name)
         shape["tags"] = list(event.tags)
-        shape["severity"] = reading.severity
-        if reading.severity is None and reading.action != "ignore":
-            shape["severity"] = reading.default_severity
+        if shape["action"] != "ignore":
+            shape["severity"] = reading.severity or reading.default_severity
     return shape
 
 

@@ -93,30 +93,32 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return USAGE
-    except click.UsageError as error:
-        where = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
-        return _complain(f"{error.format_message().rstrip('.')}{where}", USAGE, as_json=as_json)
-    except click.ClickException as error:
-        return _complain(error.format_message(), FAILED, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
     except BrokenPipeError:  # whoever read the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except SettingsError as error:
-        return _complain(str(error), SETTINGS, as_json=as_json)
-    except StoreError as error:
-        return _complain(str(error), STORE, as_json=as_json)
-    except GatewayError as error:
-        return _complain(str(error), FAILED, as_json=as_json)
     except Exception as error:
-        if os.environ.get("GATEWAY_LOG_LEVEL", "").lower() == "debug":
+        message, code = _said(error)
+        if code == FAULT and os.environ.get("GATEWAY_LOG_LEVEL", "").lower() == "debug":
             raise
-        from gateway.template import describe
-
-        msg = f"a fault of the gateway itself: {describe(error)}; GATEWAY_LOG_LEVEL=debug shows where"
-        return _complain(msg, FAULT, as_json=as_json)
+        return _complain(message, code, as_json=as_json)
     return code if isinstance(code, int) else OK
+
+
+def _said(error: Exception) -> tuple[str, int]:
+    """What is said of an error, and the exit code."""
+    if isinstance(error, click.UsageError):
+        where = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+        return f"{error.format_message().rstrip('.')}{where}", USAGE
+    if isinstance(error, click.ClickException):
+        return error.format_message(), FAILED
+    for kind, code in ((SettingsError, SETTINGS), (StoreError, STORE), (GatewayError, FAILED)):
+        if isinstance(error, kind):
+            return str(error), code
+    from gateway.template import describe
+
+    return f"a fault of the gateway itself: {describe(error)}; GATEWAY_LOG_LEVEL=debug shows where", FAULT
 
 
 def _complain(message: str, code: int, *, as_json: bool) -> int:
@@ -142,7 +144,9 @@ def _plugin_commands() -> dict[str, click.Command]:
         return {}  # known without importing what loads plugins, since that takes time
     from gateway.plugins import load_plugins
 
-    if not any(info.origin != "built-in" and not info.templates and not info.error for info in load_plugins(settings).infos):
+    if not any(
+        info.origin != "built-in" and not info.templates and not info.error for info in load_plugins(settings).infos
+    ):
         return {}
     found: dict[str, click.Command] = {}
     for impl in load_plugins(settings, code=True).manager.hook.register_commands.get_hookimpls():

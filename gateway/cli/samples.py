@@ -94,4 +94,6 @@ def _proof(file: TemplateFile) -> str | None:
     verification = file.verification
     if verification.kind == "token" and verification.header:
         return f'-H "{verification.header}: {verification.prefix}$SECRET" '
-    return {"bearer": '-H "Authorization: Bearer $SECRET" ', "basic": '-u "$SECRET" ', "none": ""}.get(verification.kind)
+    return {"bearer": '-H "Authorization: Bearer $SECRET" ', "basic": '-u "$SECRET" ', "none": ""}.get(
+        verification.kind
+    )

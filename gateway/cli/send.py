@@ -36,7 +36,7 @@ _GOOD = range(200, 300)
     help="A header more, or in place of the sample's; again for more.",
 )
 @shared
-def command(  # noqa: PLR0917 - click passes options by name
+def command(
     session: Session, template: str, sample: str | None, url: str | None, only_list: bool, headers: tuple[str, ...]
 ) -> int:
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import itertools
 import logging
 import os
 import shlex
@@ -34,7 +35,9 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
         if field.name in _NO_FLAG:
             continue
         name = field.name.replace("_", "-")
-        default = "" if field.default in (None, "") or isinstance(field.default, bool) else f" [default: {field.default}]"
+        default = (
+            "" if field.default in (None, "") or isinstance(field.default, bool) else f" [default: {field.default}]"
+        )
         text = f"{said.get(field.name, '')}{default}"
         if field.type is bool:
             option = click.option(f"--{name}/--no-{name}", field.name, default=None, help=text)
@@ -56,7 +59,7 @@ def _docstrings() -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             found[field.target.id] = str(ast.literal_eval(text.value))
     return found
@@ -82,7 +85,9 @@ def command(*, as_json: bool, **flags: Any) -> None:
     settings = load(**flags)
     from gateway.supervisor import serve
 
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
 
     def ready(url: str) -> None:
         # The loop that calls this has nothing else to do yet; what is asynchronous here has a loop of its own.
@@ -126,8 +131,14 @@ def _greet(settings: Settings, url: str, made: Sequence[Made], *, as_json: bool)
             for status in ("open", "close"):
                 body = f'{{"source_id":"demo-1","status":"{status}","subject":"Disk of db-7 is nearly full"}}'
                 lines.append(f"  curl -d '{body}' {custom.url(url)}")
-            lines += ["", f"and see it with: {_program()} alerts list --status all --data {shlex.quote(str(settings.data.absolute()))}"]
-        lines += ["", "Nobody is notified yet; `users add`, `policies add` and `integrations add --policy` see to that."]
+            lines += [
+                "",
+                f"and see it with: {_program()} alerts list --status all --data {shlex.quote(str(settings.data.absolute()))}",
+            ]
+        lines += [
+            "",
+            "Nobody is notified yet; `users add`, `policies add` and `integrations set --policy` see to that.",
+        ]
     print("\n".join(lines), flush=True)
 
 
@@ -136,4 +147,6 @@ def _program() -> str:
     if shutil.which("alert-gateway"):
         return "alert-gateway"
     here = Path(sys.argv[0])
-    return f"{shlex.quote(sys.executable)} -m gateway" if here.name == "__main__.py" else shlex.quote(str(here.absolute()))
+    return (
+        f"{shlex.quote(sys.executable)} -m gateway" if here.name == "__main__.py" else shlex.quote(str(here.absolute()))
+    )

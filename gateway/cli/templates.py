@@ -74,7 +74,9 @@ def show(session: Session, slug: str, readme: bool) -> None:
 
 def _rules(file: TemplateFile) -> list[list[str]]:
     rows = [[f"ignore ({rule.reason})", in_words(rule)] for rule in file.ignore]
-    rows += [[name, in_words(rule)] for name in ("open", "close", "update") if (rule := getattr(file, name)) is not None]
+    rows += [
+        [name, in_words(rule)] for name in ("open", "close", "update") if (rule := getattr(file, name)) is not None
+    ]
     for severity in ("critical", "error", "warning", "info"):
         rule: Any = getattr(file.severity, severity)
         if rule is not None:

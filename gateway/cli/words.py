@@ -15,7 +15,7 @@ from gateway.cli.session import Session
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-class Span(click.ParamType):
+class Span(click.ParamType[float]):
     """A span of time, `90s`, `1h`, `7d`, as seconds."""
 
     name = "span"
@@ -30,7 +30,7 @@ class Span(click.ParamType):
         return float(match[1]) * _SECONDS[match[2]] if match[1] else 0.0
 
 
-class Number(click.ParamType):
+class Number(click.ParamType[int]):
     """The id of an alert or a message: a whole number from 1."""
 
     name = "id"
@@ -49,7 +49,7 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the examples as they are, unwrapped."""
         if self.examples:
             with formatter.section("Examples"):
