@@ -22,9 +22,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "In the environment of `alert-gateway serve`, or as its flags: `GATEWAY_MAX_BODY` is `--max-body`. With `_FILE` at the end of a",
-        "name the value is read from that file, for secrets. A name that is not here is an error, so that a misspelt one is noticed. Sizes",
-        "are bytes, times seconds.",
+        "In the environment of `alert-gateway serve`, or as its flags: `GATEWAY_MAX_BODY` is `--max-body`. With `_FILE` at the",
+        "end of a name the value is read from that file, for secrets. A name that is not here is an error, so that a misspelt",
+        "one is noticed. Sizes are bytes, times seconds.",
         "",
         "| Setting | Default | What it is |",
         "| --- | --- | --- |",

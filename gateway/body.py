@@ -268,11 +268,10 @@ def _part(piece: bytes) -> tuple[str, Any]:
     if not gap or not isinstance(name, str):
         msg = "a part of the multipart body has no name"
         raise UnreadableError(msg)
-    kind, parameters = media_type(list(headers.items()))
-    if filename is None:
-        return name, _text(content, parameters)
-    said_type = headers.get(b"content-type", b"").decode("latin-1")
-    return name, {"filename": filename, "content_type": said_type, "size": len(content), "format": kind}
+    if filename is not None:
+        said_type = headers.get(b"content-type", b"").decode("latin-1")
+        return name, {"filename": filename, "content_type": said_type, "size": len(content)}
+    return name, _text(content, media_type(list(headers.items()))[1])
 
 
 def _xml(body: bytes, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from gateway.errors import SettingsError
 
 PREFIX = "GATEWAY_"
 DEFAULT_DATA = "gateway-data"
+_YES = ("true", "1", "yes", "on")
+_NO = ("false", "0", "no", "off", "")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +127,11 @@ def _content(name: str, path: str) -> str:
 def _convert(name: str, value: object, kind: Any) -> object:
     text = str(value)
     if kind is bool:
-        words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False, "": False}
-        if text.strip().lower() not in words:
+        word = text.strip().lower()
+        if word not in (*_YES, *_NO):
             msg = f"{name}: {text!r} is not true or false"
             raise SettingsError(msg)
-        return words[text.strip().lower()]
+        return word in _YES
     if kind in (int, float):
         try:
             return kind(text)

@@ -100,11 +100,12 @@ class Endpoints:
     def find(self, path: bytes) -> Admitted | None:
         """The endpoint that a raw path (no query) leads to; None where there is none, or it is disabled."""
         asked = self._clock.monotonic()
-        if self._direct and asked - self._checked > self._max_age:
+        stale = asked - self._checked > self._max_age
+        if stale and self._direct:
             self._renew(asked)
         found = self._by_path.get(path)
         if found is None:
-            found = self._look_up(path, asked)
+            found = self._look_up(path, asked, renew=self._direct and not stale)
         if found is not None and found.until is not None and self._clock.now() >= found.until:
             self._by_path.pop(path, None)
             return None
@@ -135,13 +136,13 @@ class Endpoints:
         except GatewayError:  # what is known keeps working while the store does not
             _log.exception("the configuration could not be read; the last known one stays in use")
 
-    def _look_up(self, path: bytes, asked: float) -> Admitted | None:
+    def _look_up(self, path: bytes, asked: float, *, renew: bool) -> Admitted | None:
         parts = _split(path)
         if parts is None:
             return None
         token, name = parts
         digest = self._vault.token_hash(token)
-        if digest not in self._by_hash and self._direct and self._checked != asked:
+        if renew and digest not in self._by_hash:
             self._renew(asked)
         known = self._by_hash.get(digest)
         if known is None or known[0] != name:

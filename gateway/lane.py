@@ -1,6 +1,4 @@
-"""
-A lane: one reading process and its keeper, who kills it when it hangs and starts the next.
-"""
+"""A lane: one reading process and its keeper, who kills it when it hangs and starts the next."""
 
 from __future__ import annotations
 
@@ -166,7 +164,7 @@ class Lane:
         ours, theirs = socket.socketpair()
         with theirs:
             environ = self._environ | {"ALERT_GATEWAY_READER_FD": str(theirs.fileno())}
-            self._process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork takes no time to wait for
+            self._process = subprocess.Popen(  # noqa: ASYNC220  # a fork takes no time to wait for
                 [sys.executable, "-m", "gateway.reader"],
                 env=environ,
                 pass_fds=[theirs.fileno()],

@@ -57,8 +57,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One event, and what the rules make of it before any alert is known.
 
-    `dropped_by` names the plugin that wants it dropped. `severity` is None where the message names none: a new alert takes `default_severity`, an old one keeps its own.
-    `trace` explains the decision: one line for each step, in words a person understands.
+    `severity` is None where the message names none: a new alert takes `default_severity`, an old one keeps its own.
+    `dropped_by` names the plugin that wants the event dropped. `trace` explains the decision: one line for each step, in words
+    a person understands.
     """
 
     action: Action

@@ -12,7 +12,6 @@ import importlib.util
 import inspect
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from gateway.errors import (
 )
 from gateway.hookspecs import hookimpl
 from gateway.models import Channel, Event, Ignored, Integration
-from gateway.template import Read, Request, TemplateFile, TemplateFolder, describe
+from gateway.template import Read, Request, TemplateFile, TemplateFolder, describe, import_file
 
 if TYPE_CHECKING:
     from gateway.notifiers.base import Notifier, Outbound
@@ -367,24 +366,12 @@ def _load_dir(plugins: Plugins, folder: Path, *, code: bool) -> None:
             continue
         try:
             with _time_limit(IMPORT_DEADLINE, path.stem):
-                plugin = _module(path)
+                plugin = import_file(path, "gateway_plugin_" + path.stem)
         except BaseException as error:  # noqa: BLE001
             one.error = describe(error)
             plugins.fail(one)
         else:
             plugins.add(plugin, one)
-
-
-def _module(path: Path) -> object:
-    name = "gateway_plugin_" + path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        msg = f"{path} cannot be imported"
-        raise PluginError(msg)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _folders(folder: Path) -> Iterator[TemplateFolder]:

@@ -182,7 +182,8 @@ def _value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
     if field not in EVENT_FIELDS:
         from gateway.config import nearest
 
-        msg = f"{where}: there is no field {field!r}{nearest(field, list(EVENT_FIELDS))}; for a value of the message write {{{field}}}"
+        hint = nearest(field, list(EVENT_FIELDS))
+        msg = f"{where}: there is no field {field!r}{hint}; for a value of the message write {{{field}}}"
         raise TemplateError(msg)
     return lambda fields, _: fields.get(field)
 
@@ -197,7 +198,8 @@ def _operator(condition: Condition, operator: str, where: str, default_field: st
     if (not values and default_field != "source_severity") or not all(value.strip() for value in values):
         msg = f"{where}: `{operator}` has no values, or an empty one"
         raise TemplateError(msg)
-    shown = ", ".join(values[:_SHOWN_VALUES]) + (f" and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else "")
+    more = len(values) - _SHOWN_VALUES
+    shown = ", ".join(values[:_SHOWN_VALUES]) + (f" and {more} more" if more > 0 else "")
     if operator == "is_one_of":
         wanted = frozenset(fold(value) for value in values)
         return lambda text: fold(text) in wanted, f"one of {shown}"

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -132,26 +133,26 @@ async def _run(settings: Settings, listener: socket.socket, ready: Callable[[], 
     environ = environ_of(settings)
     children: list[Child] = []
     for kind in KINDS:
-        child = Child(kind, lambda kind=kind: _spawn(kind, children, listener, messages, notifications, environ))
-        children.append(child)
+        children.append(Child(kind, partial(_spawn, kind, children, listener, messages, notifications, environ)))
     keepers = [asyncio.create_task(child.keep(stopping)) for child in children]
     listeners = [asyncio.create_task(child.listen()) for child in children]
     ready()
-    while not stopping.is_set():
-        done, _ = await asyncio.wait(
-            [asyncio.create_task(stopping.wait()), asyncio.create_task(again.wait())],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if again.is_set() and not stopping.is_set():
-            again.clear()
-            for child in children:
-                await child.stop()
-        del done
+    replacing = asyncio.create_task(_replace(children, again))
+    await stopping.wait()
+    replacing.cancel()
     for child in children:  # web first, so that what it accepted last is still read, and told
         await child.stop()
     for task in listeners:
         task.cancel()
     await asyncio.gather(*keepers, *listeners, return_exceptions=True)
+
+
+async def _replace(children: list[Child], again: asyncio.Event) -> None:
+    while True:
+        await again.wait()
+        again.clear()
+        for child in children:
+            await child.stop()  # and its keeper starts the next
 
 
 async def _spawn(
@@ -194,7 +195,7 @@ def environ_of(settings: Settings, environ: Mapping[str, str] | None = None) -> 
 
 
 @contextlib.contextmanager
-def lock(data: Path) -> Any:  # noqa: ANN401  # a context manager
+def lock(data: Path) -> Any:  # a context manager
     """Hold a data folder; raises StoreUnusableError that names the process which holds it already."""
     file: IO[str] = (data / "gateway.lock").open("a+")
     with file:
@@ -220,6 +221,7 @@ def bound(settings: Settings) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        msg = f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set --host and --port to a free address"
+        where = f"{settings.host} port {settings.port}"
+        msg = f"cannot listen on {where}: {error.strerror}; set --host and --port to a free address"
         raise SettingsError(msg) from None
     return listener

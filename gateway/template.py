@@ -216,23 +216,13 @@ class TemplateFolder:
         """
         if self._read is None and self.has_code:
             path = self.path / "template.py"
-            name = "gateway_template_" + self.slug.replace("-", "_")
             try:
-                spec = importlib.util.spec_from_file_location(name, path)
-                if spec is None or spec.loader is None:
-                    msg = f"{path}: cannot be imported"
-                    raise TemplateError(msg)
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[name] = module  # msgspec and dataclasses look up annotations by the module's name
-                spec.loader.exec_module(module)
-                read = module.read
+                self._read = import_file(path, "gateway_template_" + self.slug.replace("-", "_")).read
+            except MemoryError:
+                raise
             except BaseException as error:
-                sys.modules.pop(name, None)
-                if isinstance(error, TemplateError | MemoryError):
-                    raise
                 msg = f"{path}: {describe(error)}"
                 raise TemplateError(msg) from error
-            self._read = read
         return self._read
 
     def merged(self, settings: Mapping[str, Any]) -> TemplateFile:
@@ -240,6 +230,22 @@ class TemplateFolder:
         if not settings:
             return self.file
         return convert(merge(self.raw, check_settings(settings)), f"settings of an integration with {self.slug}")
+
+
+def import_file(path: Path, name: str) -> Any:
+    """A module made of this file under this name; raises whatever its code raises."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        msg = f"{path} cannot be imported"
+        raise ImportError(msg)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # msgspec and dataclasses look up annotations by the module's name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
 
 
 def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -293,7 +299,7 @@ def explain(error: msgspec.ValidationError) -> str:
     missing = re.match(r"Object missing required field `(?P<key>[^`]*)`", text)
     if missing:
         return f'the key "{missing["key"]}" is missing in {where}'
-    return text.split(" - at `")[0] + f" at {path or 'the top level'}"
+    return text.split(" - at `", maxsplit=1)[0] + f" at {path or 'the top level'}"
 
 
 def describe(error: BaseException) -> str:

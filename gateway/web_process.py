@@ -64,7 +64,9 @@ async def run_web(
     )
     front = functools.partial(Front, ingest=ingest, journal=journal, watch=Watch(limits or Limits()))
     server = Server(server_config(app, front, forwarded_allow_ips=settings.forwarded_allow_ips))
-    with contextlib.suppress(ValueError, RuntimeError):  # only the main thread hears signals; elsewhere `should_exit` stops it
+    with contextlib.suppress(
+        ValueError, RuntimeError
+    ):  # only the main thread hears signals; elsewhere `should_exit` stops it
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     gc.collect()
     gc.freeze()  # what is there now stays; the collector need not look at it again

@@ -17,6 +17,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -103,7 +105,7 @@ def at_random(data: Path, sink: Sink, kills: int, seed: int, pause: float = 0.00
         for _ in range(kills):
             time.sleep(chance.uniform(0.02, 0.4))
             kind = chance.choice(KINDS)
-            until(lambda kind=kind: gateway.kill(kind), gateway)  # type: ignore[misc]
+            until(partial(gateway.kill, kind), gateway)
             senders.counts.kills += 1
         senders.stop()
         return _checked(gateway, sink, senders)
@@ -184,8 +186,10 @@ def main() -> int:
     print(f"seed {arguments.seed}")
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        runs = [("at random moments", lambda data, sink: at_random(data, sink, arguments.kills, arguments.seed))]
-        runs += [(point, lambda data, sink, point=point: at_point(data, sink, point)) for point in POINTS]
+        runs: list[tuple[str, Callable[[Path, Sink], Counts]]] = [
+            ("at random moments", partial(at_random, kills=arguments.kills, seed=arguments.seed)),
+            *((point, partial(at_point, point=point)) for point in POINTS),
+        ]
         for number, (name, run) in enumerate(runs):
             sink = Sink()
             counts = run(Path(folder, f"run-{number}"), sink)

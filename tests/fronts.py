@@ -57,10 +57,7 @@ class MemoryJournal:
         if self.refusing is not None:
             raise self.refusing
         outcome: Receipt | StoreError
-        if self.failing is not None:
-            outcome = self.failing
-        else:
-            outcome = self._store(draft)
+        outcome = self.failing if self.failing is not None else self._store(draft)
         if self.holding:
             loop = asyncio.get_running_loop()
             self.held.append(lambda: cast("None", loop.call_soon_threadsafe(done, outcome)))
@@ -127,7 +124,12 @@ class MemoryState:
             msg = "the state is locked"
             raise StoreBusyError(msg)
         return Counts(
-            alerts={"open": 2}, notifications={"dead": 1}, outcomes={"opened": 3}, deferred=4, cursor=self.at, oldest_due_at=None
+            alerts={"open": 2},
+            notifications={"dead": 1},
+            outcomes={"opened": 3},
+            deferred=4,
+            cursor=self.at,
+            oldest_due_at=None,
         )
 
 
@@ -141,6 +143,7 @@ class Installation:
         self.journal = MemoryJournal()
         self.templates: dict[str, Template] = {}
         self.tokens: dict[str, str] = {}
+        self.trouble: str | None = None
 
     def add(
         self,
@@ -256,7 +259,10 @@ class Running:
         if chunked:
             lines["Transfer-Encoding"] = "chunked"
             half = len(body) // 2
-            body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part) + b"0\r\n\r\n"
+            body = (
+                b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part)
+                + b"0\r\n\r\n"
+            )
         elif body or method == "POST":
             lines.setdefault("Content-Length", str(len(body)))
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())

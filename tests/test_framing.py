@@ -60,7 +60,9 @@ def no_traceback(path: str, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert path.split("/")[2] not in told(caplog)
 
 
-def head(path: str, *lines: str, method: str = "POST", version: str = "HTTP/1.1", host: str | None = "gateway.test") -> bytes:
+def head(
+    path: str, *lines: str, method: str = "POST", version: str = "HTTP/1.1", host: str | None = "gateway.test"
+) -> bytes:
     hosts = [] if host is None else [f"Host: {host}"]
     return "\r\n".join([f"{method} {path} {version}", *hosts, *lines, "", ""]).encode("latin-1")
 
@@ -69,7 +71,7 @@ def statuses(raw: bytes) -> list[int]:
     return [response.status for response in responses(raw)]
 
 
-# G1: framing
+# How a request is framed
 
 BROKEN = {
     "length and chunked": (["Content-Length: 5", "Transfer-Encoding: chunked"], b"0\r\n\r\n"),
@@ -114,7 +116,9 @@ def test_a_host_that_is_none_is_400(running: Running, path: str, host: str | Non
     assert statuses(running.raw(head(path, "Content-Length: 2", host=host) + b"{}")) == [400]
 
 
-@pytest.mark.parametrize("host", ["gateway.test:8080", "127.0.0.1", "[::1]:8080", "xn--bcher-kva.example", "under_score"])
+@pytest.mark.parametrize(
+    "host", ["gateway.test:8080", "127.0.0.1", "[::1]:8080", "xn--bcher-kva.example", "under_score"]
+)
 def test_a_host_that_is_one_is_fine(running: Running, path: str, host: str) -> None:
     assert statuses(running.raw(head(path, "Content-Length: 2", "Connection: close", host=host) + b"{}")) == [200]
 
@@ -215,7 +219,7 @@ def test_an_offered_upgrade_does_not_cost_the_body(
     """The JDK's HttpClient offers h2c with each request; the parser alone would report an empty body."""
     lines = ["Connection: Upgrade, HTTP2-Settings, close", f"Upgrade: {upgrade}", "HTTP2-Settings: AAMAAABkAAQ"]
     framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 8"
-    body = b"3\r\n{\"a\r\n5\r\n\": 1}\r\n0\r\n\r\n" if chunked else b'{"a": 1}'
+    body = b'3\r\n{"a\r\n5\r\n": 1}\r\n0\r\n\r\n' if chunked else b'{"a": 1}'
     assert statuses(running.raw(head(path, *lines, framing), body[:5], body[5:], pause=pause)) == [200]
     assert running.drafts[0].body == b'{"a": 1}'
 
@@ -284,7 +288,7 @@ def test_messages_and_pages_pipelined_keep_their_order(running: Running, path: s
 
 
 @pytest.mark.parametrize(
-    ("second", "expected"), [(b"garbage\r\n\r\n", 400), (b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 400)]
+    "second, expected", [(b"garbage\r\n\r\n", 400), (b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 400)]
 )
 def test_what_is_refused_behind_a_message_is_answered_after_it(
     running: Running, path: str, second: bytes, expected: int

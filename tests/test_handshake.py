@@ -86,7 +86,7 @@ def test_what_is_no_handshake_gets_no_answer(body: object) -> None:
     assert read(VENDORS["Slack"][0]).reply("POST", view({"body": body})) is None
 
 
-@pytest.mark.parametrize(("method", "asked"), [("POST", "GET"), ("GET", "POST")])
+@pytest.mark.parametrize("method, asked", [("POST", "GET"), ("GET", "POST")])
 def test_a_handshake_has_its_method(method: str, asked: str) -> None:
     handshake = read(f'echo = "query.c"\nmethod = "{method}"')
     assert handshake.reply(asked, view({"query": {"c": "x"}})) is None
@@ -100,7 +100,7 @@ def test_1024_bytes_are_given_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    "text, said",
     [
         ('echo = "challenge"', "`body.challenge`"),
         ('echo = "body.["', "`echo` is not JMESPath"),

@@ -35,6 +35,7 @@ INDIRECT = {
     "httptools": "uvicorn's parser",
     "uvloop": "uvicorn's loop",
 }
+BROUGHT = {"httpcore2": "httpx2 is made of it"}
 IMPORTED_AS = {"google-re2": "re2", "prometheus-client": "prometheus_client"}
 FORBIDDEN_WORDS = ("Provider", "Handler", "Manager", "Util", "Processor", "Incident")
 MOST_LINES = 400
@@ -105,6 +106,29 @@ def test_every_dependency_is_used(text: str) -> None:
     pattern = re.compile(rf"^\s*(?:import|from) {module}\b", re.MULTILINE)
     users = [path for path in sources("gateway") if pattern.search(path.read_text())]
     assert users, f"nothing in gateway/ imports {package}: take it out of pyproject.toml, and run `python3 dev.py lock`"
+
+
+@pytest.mark.parametrize("path", sources("gateway"), ids=name_of)
+def test_every_import_is_a_dependency(path: Path) -> None:
+    """What happens to be installed on one machine is not on the next."""
+    texts = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["email"]]
+    packages = {re.split(r"[^\w-]", text)[0] for text in texts}
+    known = {IMPORTED_AS.get(package, package) for package in packages} | BROUGHT.keys() | {"gateway"}
+    if path.is_relative_to(ROOT / "gateway" / "testing"):
+        known |= {"pytest", "hypothesis"}  # who tests templates has them
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    strangers = imported - known - set(sys.stdlib_module_names)
+    assert not strangers, f"{name_of(path)} imports {sorted(strangers)}, which pyproject.toml does not ask for"
 
 
 def test_the_lock_pins_every_dependency_with_hashes() -> None:

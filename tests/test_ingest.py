@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 import zlib
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -270,9 +270,14 @@ def test_no_secret_shows(house: Installation) -> None:
 
 def test_unsealing_is_done_once(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     house.add("hub", Template(verification=Verification(kind="token", header="X")), secret="s3cret")
-    calls = []
+    calls: list[bytes] = []
     original = Vault.unseal
-    monkeypatch.setattr(Vault, "unseal", lambda vault, sealed: calls.append(sealed) or original(vault, sealed))
+
+    def counted(vault: Vault, sealed: bytes) -> str:
+        calls.append(sealed)
+        return original(vault, sealed)
+
+    monkeypatch.setattr(Vault, "unseal", counted)
     endpoints = house.endpoints(max_age=-1)
     for at in range(5):
         assert found(endpoints, house.add(f"web{at}")) is not None
@@ -292,7 +297,7 @@ ACCENT = {"text": "é"}
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type"),
+    "body, content_type",
     [
         ('{"text": "é"}'.encode(), ""),
         ('{"text": "é"}'.encode(), "text/plain"),
@@ -321,7 +326,7 @@ def test_an_empty_body_is_none(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    "body, said",
     [
         (b'{"a": 1,}', "malformed"),
         (b"{'a': 1}", "malformed"),
@@ -366,7 +371,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\nx\r\n'
 
 
 @pytest.mark.parametrize(
-    ("body", "boundary", "said"),
+    "body, boundary, said",
     [
         (PART % (b"a", b""), "b", "ends without its last boundary"),
         (PART % (b"a", b"") + b"--b--", "", "boundary of 1 to 70"),
@@ -393,13 +398,13 @@ def test_xml_as_a_dict() -> None:
     body = b'<?xml version="1.0"?><alert id="7"><host>a &amp; b</host><tag>x</tag><tag>y</tag><empty/>text</alert>'
     expected = {"@id": "7", "host": "a & b", "tag": ["x", "y"], "empty": None, "#text": "text"}
     assert read(body, "application/xml") == {"alert": expected}
-    assert read('<a>é</a>'.encode("latin-1"), "text/xml; charset=iso-8859-1") == {"a": "é"}
+    assert read("<a>é</a>".encode("latin-1"), "text/xml; charset=iso-8859-1") == {"a": "é"}
     assert read(b'<?xml version="1.0" encoding="iso-8859-1"?><a>\xe9</a>', "text/xml") == {"a": "é"}
-    assert read('<a>é</a>'.encode("utf-16"), "text/xml") == {"a": "é"}
+    assert read("<a>é</a>".encode("utf-16"), "text/xml") == {"a": "é"}
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    "body, said",
     [
         (b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>', "DOCTYPE"),
         (b'<!DOCTYPE a [<!ENTITY x "xxxx"><!ENTITY y "&x;&x;&x;">]><a>&y;</a>', "DOCTYPE"),
@@ -482,7 +487,6 @@ def test_media_types() -> None:
 def test_noise_is_a_value_or_unreadable(body: bytes, content_type: str) -> None:
     try:
         value = read(body, content_type, payload_field="payload")
-    except UnreadableError as error:
-        assert str(error)
-    else:
-        assert cast("object", value) is None or isinstance(value, dict | list | str | int | float | bool)
+    except UnreadableError:
+        return
+    assert value is None or isinstance(value, dict | list | str | int | float | bool)

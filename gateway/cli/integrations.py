@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from gateway.cli.files import read_secret, read_settings
+from gateway.cli.once import made_shape, url_lines
 from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, integration_shape
@@ -92,8 +94,8 @@ def add(
             return made, chosen.name if chosen else None
 
     made, policy_name = session.run(work())
-    shape = _made_shape(session, made, policy_name)
-    lines = [f"integration {cell(made.integration.name)} is added ({made.integration.id})", *_url_lines(shape)]
+    shape = made_shape(session, made, policy_name)
+    lines = [f"integration {cell(made.integration.name)} is added ({made.integration.id})", *url_lines(shape)]
     if policy_name is None:
         lines += ["", "Nobody is notified of its alerts: it has no policy (`integrations set --policy`)."]
     session.out.one(shape, lines)
@@ -237,9 +239,9 @@ def rotate(session: Session, ref: str, overlap: float, secret_file: Path | None)
         before = "the one before holds too, until the next" if overlap else "the one before no longer holds"
         session.out.one(shape, [f"the secret of {cell(shape['name'])} is replaced; {before}"])
         return
-    shape = _made_shape(session, made, shape["policy"]) | {"previous_token_until": shape["previous_token_until"]}
+    shape = made_shape(session, made, shape["policy"]) | {"previous_token_until": shape["previous_token_until"]}
     until = shape["previous_token_until"]
-    lines = [f"integration {cell(shape['name'])} has a new URL", *_url_lines(shape), ""]
+    lines = [f"integration {cell(shape['name'])} has a new URL", *url_lines(shape), ""]
     lines.append(f"The URL before works until {until}." if until else "The URL before no longer works.")
     session.out.one(shape, lines)
 
@@ -258,7 +260,7 @@ def delete(session: Session, ref: str, yes: bool) -> None:
     async def work() -> Shape | None:
         async with session.state() as state:
             integration = await find_integration(state, ref)
-            if not yes and not session.out.as_json and click.get_text_stream("stdin").isatty():
+            if not yes and not session.out.as_json and sys.stdin.isatty():
                 question = (
                     f"Delete {cell(integration.name)}? Senders that use its URL will get 404, and there is no way back"
                 )
@@ -294,33 +296,3 @@ async def _shapes(session: Session, state: State, integrations: list[Integration
         endpoints = {endpoint.id: endpoint for endpoint in await state.endpoints()}
     base_url = session.base_url
     return [integration_shape(one, endpoints.get(one.endpoint_id), policies, base_url) for one in integrations]
-
-
-def _made_shape(session: Session, made: Made, policy_name: str | None) -> Shape:
-    """An integration whose URL is known for this once."""
-    from gateway.cli.samples import curl
-
-    integration, url = made.integration, made.url(session.base_url)
-    folder = session.plugins.template(integration.template)
-    command_line = curl(folder, folder.merged(integration.settings), url, with_secret=made.endpoint.secret is not None)
-    return {
-        "id": integration.id,
-        "name": integration.name,
-        "template": integration.template,
-        "endpoint_url": url,
-        "enabled": integration.enabled,
-        "policy": policy_name,
-        "verified": made.endpoint.secret is not None,
-        "curl": command_line,
-    }
-
-
-def _url_lines(shape: Shape) -> list[str]:
-    return [
-        "",
-        "Its URL, shown this once (only a hash of the token is kept):",
-        f"  {shape['endpoint_url']}",
-        "",
-        "Try it:",
-        f"  {shape['curl']}",
-    ]

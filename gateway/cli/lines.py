@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
@@ -24,6 +25,7 @@ from gateway.template import describe
 
 MAX_LINE = 64 << 20
 _NOTHING = msgspec.Raw(b"")
+_NAMED = re.compile(rb'"template"\s*:\s*"([a-z0-9-]{1,100})"')
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -106,7 +108,8 @@ def _template_of(line: bytes, template: str | None) -> str:
     """The template that a line names, as far as that can be told."""
     with contextlib.suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
         return _decode_head(line).template or template or ""
-    return template or ""
+    named = _NAMED.search(line[:4096])
+    return named[1].decode() if named else template or ""
 
 
 def _body(asked: Line) -> bytes:

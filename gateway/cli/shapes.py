@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -215,12 +217,8 @@ def template_shape(card: Card) -> Shape:
     """A template as the gallery shows it; its tier is worked out from its folder."""
     tier = "none"
     if card.error is None:
-        try:
-            from gateway.tiers import tier_of
-        except ImportError:
-            pass
-        else:
-            tier = tier_of(card.folder)
+        with contextlib.suppress(ImportError):
+            tier = importlib.import_module("gateway.tiers").tier_of(card.folder)
     return {
         "slug": card.slug,
         "name": card.name,

@@ -73,10 +73,9 @@ def show(session: Session, slug: str, readme: bool) -> None:
 
 
 def _rules(file: TemplateFile) -> list[list[str]]:
-    rows = [[f"ignore ({rule.reason})", in_words(rule)] for rule in file.ignore]
-    rows += [
-        [name, in_words(rule)] for name in ("open", "close", "update") if (rule := getattr(file, name)) is not None
-    ]
+    rows = [[f"ignore ({one.reason})", in_words(one)] for one in file.ignore]
+    actions = [("open", file.open), ("close", file.close), ("update", file.update)]
+    rows += [[action, in_words(condition)] for action, condition in actions if condition is not None]
     for severity in ("critical", "error", "warning", "info"):
         rule: Any = getattr(file.severity, severity)
         if rule is not None:

@@ -1,0 +1,37 @@
+"""An endpoint's URL, which is known once: when its token is made."""
+
+from __future__ import annotations
+
+from gateway.cli.samples import curl
+from gateway.cli.session import Session
+from gateway.cli.shapes import Shape
+from gateway.integrations import Made
+
+
+def made_shape(session: Session, made: Made, policy_name: str | None) -> Shape:
+    """An integration whose URL is known for this once."""
+    integration, url = made.integration, made.url(session.base_url)
+    folder = session.plugins.template(integration.template)
+    command_line = curl(folder, folder.merged(integration.settings), url, with_secret=made.endpoint.secret is not None)
+    return {
+        "id": integration.id,
+        "name": integration.name,
+        "template": integration.template,
+        "endpoint_url": url,
+        "enabled": integration.enabled,
+        "policy": policy_name,
+        "verified": made.endpoint.secret is not None,
+        "curl": command_line,
+    }
+
+
+def url_lines(shape: Shape) -> list[str]:
+    """The same for people."""
+    return [
+        "",
+        "Its URL, shown this once (only a hash of the token is kept):",
+        f"  {shape['endpoint_url']}",
+        "",
+        "Try it:",
+        f"  {shape['curl']}",
+    ]
