@@ -14,9 +14,11 @@ from gateway.clock import Clock
 from gateway.errors import ConflictError, NotFoundError
 from gateway.escalation import notifications_for
 from gateway.models import Alert, Change, Deferred, EventRecord, Message, User
+from gateway.rulebook import clean
 from gateway.store.base import Changes, Journal, State, Transaction
 
 _MANY = 1_000_000
+_LONGEST_REASON = 1000
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ async def close_alert(state: State, clock: Clock, alert_id: int, *, actor: str, 
             at=now,
             kind="closed",
             actor=actor,
-            text=reason,
+            text=None if reason is None else clean(reason)[:_LONGEST_REASON] or None,
             severity=alert.severity,
         )
         integration = integrations.get(alert.integration_id)

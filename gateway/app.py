@@ -18,11 +18,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import web
 from gateway.clock import Clock
+from gateway.endpoints import PREFIX
 from gateway.errors import StoreError
 from gateway.ingest import BAD_REQUEST, TIMED_OUT, Admission, Answer, Ingest
 from gateway.metrics import CONTENT_TYPE, GatewayMetrics
@@ -30,6 +31,7 @@ from gateway.store.base import Draft, Journal, Receipt, State
 
 FAR_BEHIND_MS = 60_000
 """How long the oldest message may wait for the worker before `/readyz` says so."""
+_PREFIX = PREFIX.decode()
 _log = logging.getLogger("gateway.app")
 _NO_STORE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -165,7 +167,6 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Mount("/POSTAlert", IngestASGI(ingest, journal, body_deadline=body_deadline)),
             Route("/", index),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
@@ -175,19 +176,22 @@ def create_app(
         exception_handlers={HTTPException: _http_error, 500: _our_error},
     )
     app.router.redirect_slashes = False
-    return _Quiet(app)
+    return _Door(IngestASGI(ingest, journal, body_deadline=body_deadline), app)
 
 
-class _Quiet:
-    """Ends a request whose sender went away without a traceback: that is no error of ours."""
+class _Door:
+    """Messages go to the left, past the router, which costs as much as all else; everything else goes to the right."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, ingest: ASGIApp, pages: ASGIApp) -> None:
+        self._ingest, self._pages = ingest, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
+            await self._ingest(scope, receive, send)
+            return
         try:
-            await self._app(scope, receive, send)
-        except ClientDisconnect:
+            await self._pages(scope, receive, send)
+        except ClientDisconnect:  # that a sender went away is no error of ours, and needs no traceback
             return
 
 

@@ -93,7 +93,7 @@ def load(environ: Mapping[str, str] | None = None, /, **flags: object) -> Settin
         if not name.startswith(PREFIX):
             continue
         key, value = name.removeprefix(PREFIX).lower(), text
-        if key not in known and key.endswith("_file"):
+        if key not in known and key.removesuffix("_file") in known:
             key, value = key.removesuffix("_file"), _content(name, text)
         if key not in known:
             msg = f"{name}: there is no such setting{nearest(key, known, PREFIX)}"
@@ -138,6 +138,9 @@ def _convert(name: str, value: object, kind: Any) -> object:
         except ValueError:
             msg = f"{name}: {text!r} is not a number"
             raise SettingsError(msg) from None
+    if kind is Path and not text:
+        msg = f"{name}: it is empty; leave it out, or name a folder"
+        raise SettingsError(msg)
     if kind is Path or kind == Path | None:
         return Path(text) if text else None
     return text

@@ -24,6 +24,7 @@ _START_DEADLINE = 30.0
 """A process that loads slow plugins has this many seconds before it says that it is ready."""
 _START_PAUSE = 1.0
 _FRAME = 4
+_STDERR = 2
 
 
 class _Connection(asyncio.Protocol):
@@ -169,6 +170,7 @@ class Lane:
                 env=environ,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=_STDERR,  # what a template prints is for the log
                 process_group=0,  # what a template starts ends with it
             )
         ours.setblocking(False)

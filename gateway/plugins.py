@@ -73,7 +73,8 @@ class PluginInfo(msgspec.Struct, kw_only=True):
 class Plugins:
     """All plugins of one process. Nothing is shared between two of these."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, templates: bool = True) -> None:
+        self._with_templates = templates
         self.manager = pluggy.PluginManager("gateway")
         self.manager.add_hookspecs(hookspecs)
         self.cards: dict[str, Card] = {}
@@ -81,6 +82,7 @@ class Plugins:
         self._broken_cards: list[Card] = []
         self._readers: dict[str, object] = {}
         self._reads: dict[str, Read] = {}
+        self._callers: dict[str, pluggy.HookCaller] = {}
         if settings.trace_plugins:
             self.manager.trace.root.setwriter(lambda text: _log.info("%s", text.rstrip()))
             self.manager.enable_tracing()
@@ -128,16 +130,22 @@ class Plugins:
 
     def read_of(self, slug: str) -> Read:
         """What reads a message with this template: the `read` hook, called for it alone, inside installed wrappers."""
-        if slug not in self._readers:
+        if slug not in self._reads:
             reader = _TemplateReader(self.template(slug))
             self.manager.register(reader, f"read:{slug}")
             self._readers[slug] = reader
-            self._reads.clear()  # each caller leaves out the templates known when it was made
-        if slug not in self._reads:
+            self._callers.clear()  # each leaves out the templates known when it was made
+            self._reads[slug] = lambda request: self._caller(slug)(request=request)
+        return self._reads[slug]
+
+    def _caller(self, slug: str) -> pluggy.HookCaller:
+        """Asked for at each call: a rulebook keeps its `read`, and templates that come later must be left out too."""
+        caller = self._callers.get(slug)
+        if caller is None:
             others = [reader for other, reader in self._readers.items() if other != slug]
             caller = self.manager.subset_hook_caller("read", remove_plugins=others)
-            self._reads[slug] = lambda request: caller(request=request)
-        return self._reads[slug]
+            self._callers[slug] = caller
+        return caller
 
     @property
     def has_event_hooks(self) -> bool:
@@ -191,7 +199,7 @@ class Plugins:
         callers = self.manager.get_hookcallers(plugin) or []
         info.hooks = sorted(caller.name for caller in callers)
         for caller in callers:
-            if caller.name == "register_templates":
+            if caller.name == "register_templates" and self._with_templates:
                 impl = next(impl for impl in caller.get_hookimpls() if impl.plugin is plugin)
                 try:
                     for folder in cast("Iterable[TemplateFolder]", impl.function()):
@@ -262,13 +270,15 @@ class _Templates:
         return self._folders()
 
 
-def load_plugins(settings: Settings, *, code: bool = False) -> Plugins:
+def load_plugins(settings: Settings, *, code: bool = False, templates: bool = True) -> Plugins:
     """
-    Everything installed. Plugins that are more than template folders are imported only where `code` is asked for.
+    Everything installed; without `templates` only plugins that are more than template folders.
+
+    Those are imported only where `code` is asked for.
 
     Never raises because of a plugin.
     """
-    plugins = Plugins(settings)
+    plugins = Plugins(settings, templates=templates)
     version = gateway.__version__
     plugins.add(
         _Templates(lambda: _folders(builtin_dir())),

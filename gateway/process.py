@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -25,6 +26,8 @@ from gateway.reader import die_with_parent
 from gateway.wake import Wake
 
 _PULSE_PAUSE = 1.0
+_NICE = {"web": 0, "worker": 5, "delivery": 5}
+"""What accepts goes first: a message that is on disk can wait, a sender cannot."""
 
 
 def main(arguments: list[str]) -> int:
@@ -37,7 +40,9 @@ def main(arguments: list[str]) -> int:
         format=f"%(asctime)s %(levelname)s {kind} %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))  # its own comings and goings
     die_with_parent()
+    os.nice(_NICE[kind])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal it goes to the whole group; the supervisor decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -109,7 +114,7 @@ async def _delivery(settings: Settings, descriptors: Mapping[str, int]) -> None:
     state = SqliteState.open(settings.data, clock=clock, faults=faults)
     client = Client(allow_private=settings.allow_private_targets, deadline=settings.attempt_deadline)
     outbound = Outbound(settings=settings, client=client, vault=Vault.open(settings.data), clock=clock)
-    notifiers = load_plugins(settings, code=True).notifiers(outbound, BuiltInNotifiers())
+    notifiers = load_plugins(settings, code=True, templates=False).notifiers(outbound, BuiltInNotifiers())
     wake = Wake(read_fd=descriptors.get("heard"))
     delivery = Delivery(state, notifiers, settings, clock, faults, wake)
     gc.collect()

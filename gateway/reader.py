@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import logging
 import os
 import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -34,6 +37,9 @@ MAX_REPLY = 64 << 20
 """The largest reply, in bytes: what is made of one message is written to the state in one piece."""
 _HEADER_BYTES = 4
 _PR_SET_PDEATHSIG = 1
+_MOST_FILES = 256
+_MOST_THREADS = 32
+_JOBS_BETWEEN_LOOKS = 8
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
@@ -48,7 +54,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     The readings of a message, or why there are none.
 
     `killed` says that no answer came, and reading it again may stop the next process too; `worn_out` that this process
-    ends now, having run out of memory.
+    ends now, having run out of memory or been left full of open files, memory or threads.
     """
 
     message_id: int
@@ -136,6 +142,7 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)  # what a template starts must not hold the lane's line
     connection = socket.socket(fileno=descriptor)
     own = os.getpid()
+    wear = _Wear(settings.read_memory)
     plugins = load_plugins(settings, code=True)
     readings = Readings(plugins, settings.max_decoded)
     decode = msgspec.msgpack.Decoder(Job).decode
@@ -144,17 +151,40 @@ def main(descriptor: int) -> None:
         reply = answer(readings.read, decode(frame))
         if os.getpid() != own:
             os._exit(0)  # a child that a template forked comes back here too, and must not answer
+        if not reply.worn_out and wear.shows(after_error=reply.error is not None):
+            reply = msgspec.structs.replace(reply, worn_out=True)
         connection.sendall(pack(reply))
         if reply.worn_out:
             return
 
 
+class _Wear:
+    """What templates leave behind in this process: once it is much, the next process starts clean, before others suffer."""
+
+    def __init__(self, memory: int) -> None:
+        self._pages = memory * 3 // 4 // resource.getpagesize()
+        self._jobs = 0
+
+    def shows(self, *, after_error: bool) -> bool:
+        """Looked at now and then, and after each error."""
+        self._jobs += 1
+        if self._jobs % _JOBS_BETWEEN_LOOKS and not after_error:
+            return False
+        try:
+            files = len(os.listdir("/proc/self/fd"))
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+        except MemoryError:
+            return True
+        except OSError as error:
+            return error.errno in (errno.EMFILE, errno.ENFILE)  # else no such folder here: only Linux tells
+        return files > _MOST_FILES // 2 or pages > self._pages or threading.active_count() > _MOST_THREADS
+
+
 def confine(settings: Settings) -> None:
     """Limit what this process may take, and have it end with its parent."""
-    soft_files = 256
     resource.setrlimit(resource.RLIMIT_AS, (settings.read_memory, settings.read_memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, soft_files))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()

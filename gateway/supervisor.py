@@ -40,6 +40,7 @@ _START_SILENCE = 60
 _STOP_DEADLINE = 10.0
 _STEADY = 10.0
 _PAUSE_CAP = 5.0
+_HEAD_START = 2.0
 _log = logging.getLogger("gateway.supervisor")
 
 
@@ -52,12 +53,21 @@ class Child:
         self.process: asyncio.subprocess.Process | None = None
         self.silent = 0
         self.beaten = False
+        self.alive = asyncio.Event()
         self._start = start
         self._pause = 0.0
 
-    async def keep(self, stopping: asyncio.Event) -> None:
-        """Start it, and again whenever it ends, until `stopping` is set; waits longer each time it ends early."""
+    async def keep(self, stopping: asyncio.Event, after: Child | None = None) -> None:
+        """
+        Start it, and again whenever it ends, until `stopping` is set; waits longer each time it ends early.
+
+        The first start waits for the first sign of life of `after`.
+        """
         loop = asyncio.get_running_loop()
+        if after is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEAD_START):
+                    await after.alive.wait()
         while not stopping.is_set():
             started = loop.time()
             self.silent, self.beaten = 0, False
@@ -79,6 +89,7 @@ class Child:
             # Ticks rather than a clock: time in which this machine slept is not the process's silence.
             if await self.pulse.wait(_TICK):
                 self.silent, self.beaten = 0, True
+                self.alive.set()
                 await asyncio.sleep(_TICK / 2)
                 continue
             self.silent += 1
@@ -108,7 +119,7 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda _url: None) 
     """
     Run the gateway until SIGTERM or SIGINT; SIGHUP replaces all processes, refusing no connection.
 
-    `ready` is called with the base URL once the socket listens. Raises SettingsError where the address cannot be listened
+    `ready` is called with the base URL, in a thread, once the socket listens. Raises SettingsError where the address cannot be listened
     on, StoreUnusableError where another gateway uses the data folder.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -134,9 +145,11 @@ async def _run(settings: Settings, listener: socket.socket, ready: Callable[[], 
     children: list[Child] = []
     for kind in KINDS:
         children.append(Child(kind, partial(_spawn, kind, children, listener, messages, notifications, environ)))
-    keepers = [asyncio.create_task(child.keep(stopping)) for child in children]
+    web, *others = children  # the socket listens already: the sooner web is there, the less its first senders wait
+    keepers = [asyncio.create_task(web.keep(stopping))]
+    keepers += [asyncio.create_task(child.keep(stopping, web)) for child in others]
     listeners = [asyncio.create_task(child.listen()) for child in children]
-    ready()
+    await asyncio.to_thread(ready)
     replacing = asyncio.create_task(_replace(children, again))
     await stopping.wait()
     replacing.cancel()

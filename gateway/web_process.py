@@ -21,7 +21,7 @@ from gateway.endpoints import Endpoints, Sender
 from gateway.faults import Faults
 from gateway.ingest import Ingest
 from gateway.protocol import Front, Limits, Watch
-from gateway.store.sqlite import SqliteJournal, SqliteState
+from gateway.store.sqlite import SqliteJournal, SqliteState, check_together
 from gateway.vault import Vault
 from gateway.wake import Wake
 
@@ -49,6 +49,7 @@ async def run_web(
     journal = SqliteJournal.open(
         settings.data, clock=clock, max_waiting=settings.max_waiting, faults=faults, on_commit=wake.ring
     )
+    await check_together(journal, state)
     endpoints = Endpoints(state, Vault.open(settings.data), template_of, clock)
     await endpoints.refresh()
     ingest = Ingest(
@@ -64,9 +65,7 @@ async def run_web(
     )
     front = functools.partial(Front, ingest=ingest, journal=journal, watch=Watch(limits or Limits()))
     server = Server(server_config(app, front, forwarded_allow_ips=settings.forwarded_allow_ips))
-    with contextlib.suppress(
-        ValueError, RuntimeError
-    ):  # only the main thread hears signals; elsewhere `should_exit` stops it
+    with contextlib.suppress(ValueError, RuntimeError):  # only the main thread hears signals
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     gc.collect()
     gc.freeze()  # what is there now stays; the collector need not look at it again

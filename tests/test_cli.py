@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -203,7 +204,7 @@ def test_a_table_on_a_terminal_keeps_ids_whole(monkeypatch: pytest.MonkeyPatch) 
     ran = subprocess.run(command, cwd=ROOT, env=environ, stdout=terminal, check=True)
     os.close(terminal)
     said = b""
-    with pytest.raises(OSError, match="Input/output"):
+    with contextlib.suppress(OSError):  # how the end is told on Linux
         while chunk := os.read(controller, 65536):
             said += chunk
     os.close(controller)

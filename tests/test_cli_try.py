@@ -34,7 +34,7 @@ def bench() -> Bench:
 def answers(bench: Bench, *lines: bytes) -> list[dict[str, Any]]:
     target = io.BytesIO()
     answer_lines(bench, io.BytesIO(b"\n".join(lines) + b"\n"), target)
-    found = [json.loads(line) for line in target.getvalue().splitlines()]
+    found = [json.loads(line) for line in target.getvalue().decode("utf-8").splitlines()]
     assert len(found) == len(lines), "a line in, a line out"
     assert all(set(answer) == {"template", "events", "error"} for answer in found)
     return found
@@ -126,14 +126,17 @@ BAD_TEMPLATES = {
     "gives-nothing": "return None",
     "gives-garbage": "return [1]",
     "has-no-words": "return [gateway.Ignored(object())]",
-    "has-half-a-word": "return [gateway.Ignored('\\ud800')]",
 }
 
 
 @pytest.fixture(scope="module")
 def bad_templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugins")
-    for slug, code in {**BAD_TEMPLATES, "prints": "print('noise'); return [gateway.Ignored('quiet')]"}.items():
+    for slug, code in {
+        **BAD_TEMPLATES,
+        "half": "return [gateway.Ignored('\\ud800')]",
+        "prints": "print('noise'); return [gateway.Ignored('quiet')]",
+    }.items():
         (folder / slug).mkdir()
         text = 'api = 1\nname = "Bad"\n[open]\nis_one_of = ["open"]\n'
         if slug == "prints":
@@ -154,6 +157,11 @@ def test_a_bad_template_stops_nothing(slug: str, bad_bench: Bench) -> None:
     bad, good = answers(bad_bench, b'{"template":"%s","body":{}}' % slug.encode(), GOOD)
     assert bad["error"]
     assert good["error"] is None
+
+
+def test_half_a_character_of_a_template_is_replaced(bad_bench: Bench) -> None:
+    (answer,) = answers(bad_bench, b'{"template":"half","body":{}}')
+    assert answer["events"][0]["reason"] == "?"
 
 
 def test_what_a_template_prints_is_no_answer(bad_bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:

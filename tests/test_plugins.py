@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pluggy
 import pytest
 
 import gateway.plugins
@@ -104,7 +103,7 @@ def info_of(plugins: Plugins, name: str) -> PluginInfo:
         ("raise SystemExit(1)", "SystemExit"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("import os\nclass plugin:\n    def __init__(self): raise OSError('at making')", "OSError: at making"),
-        ("class P:\n    @property\n    def x(self): raise SystemExit(4)\nplugin = P()", "SystemExit"),
+        ("class P:\n    def __dir__(self): raise SystemExit(4)\nplugin = P()", "SystemExit"),
         (
             "from gateway import hookimpl\nclass plugin:\n    @hookimpl\n    def no_such_hook(self): ...",
             "no_such_hook",
@@ -379,6 +378,19 @@ def test_each_template_reads_for_itself_alone(plugins_dir: Path) -> None:
     assert plugins.read_of("coded") is plugins.read_of("coded")
 
 
+def test_a_rulebook_that_is_kept_reads_with_its_own_template_when_others_come_later(plugins_dir: Path) -> None:
+    plugins = loaded(plugins_dir)
+    put(plugins_dir, "other", py=PY.replace('"coded"', '"other"'))
+    plugins = load_plugins(Settings(plugins_dir=plugins_dir))
+    books = {}
+    for slug in ("table", "coded", "other"):
+        books[slug] = compile_rulebook(plugins.template(slug), {}, plugins.read_of(slug))
+    for slug, book in books.items():
+        (reading,) = book.readings(Request({"id": "table", "status": "down"}))
+        assert reading.event is not None
+        assert reading.event.source_id == slug
+
+
 @pytest.mark.parametrize(
     "body, words",
     [
@@ -483,7 +495,9 @@ def test_the_first_that_gives_a_reason_decides() -> None:
 
 def test_calls_are_traced_where_that_is_asked_for(plugins_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(plugins_dir, "acme")
-    with caplog.at_level("INFO", logger="gateway.plugins"):
-        plugins = load_plugins(Settings(plugins_dir=plugins_dir, trace_plugins=True))
-    assert "register_templates" in caplog.text
-    assert isinstance(plugins.manager, pluggy.PluginManager)
+    for trace in (False, True):
+        with caplog.at_level("INFO", logger="gateway.plugins"):
+            plugins = load_plugins(Settings(plugins_dir=plugins_dir, trace_plugins=trace))
+            book = compile_rulebook(plugins.template("acme"), {}, plugins.read_of("acme"))
+            book.readings(Request({"id": "x", "status": "down"}))
+        assert ("read" in caplog.text) is trace

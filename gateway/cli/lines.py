@@ -21,6 +21,7 @@ import msgspec
 from gateway.cli.reading import Bench, Headers, TooLongError, Tried, event_shape
 from gateway.errors import UnreadableError
 from gateway.mapping import to_text
+from gateway.rulebook import clean
 from gateway.template import describe
 
 MAX_LINE = 64 << 20
@@ -90,18 +91,14 @@ def answer_line(bench: Bench, line: bytes | None, template: str | None = None) -
 
 
 def _answer(tried: Tried) -> bytes:
-    name = tried.template or None
-    try:
-        events = [] if tried.error is not None else [event_shape(reading) for reading in tried.readings]
-        return _encode({"template": name, "events": events, "error": tried.error})
-    except (msgspec.MsgspecError, UnicodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        # A template's garbage may reach here: an Ignored whose reason is no text, half a character in an error.
-        said = f"what the template gave cannot be written as JSON: {describe(error)}"
-        return _encode({"template": _whole(name), "events": [], "error": _whole(said)})
-
-
-def _whole(text: str | None) -> str | None:
-    return None if text is None else text.encode("utf-8", "replace").decode()
+    name, error = clean(tried.template) or None, tried.error
+    if error is None:
+        try:
+            events = [event_shape(reading) for reading in tried.readings]
+            return _encode({"template": name, "events": events, "error": None})
+        except (UnreadableError, msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as wrong:
+            error = f"what the template gave is no event: {describe(wrong)}"
+    return _encode({"template": name, "events": [], "error": clean(error)})
 
 
 def _template_of(line: bytes, template: str | None) -> str:

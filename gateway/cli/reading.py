@@ -17,7 +17,7 @@ from gateway.errors import GatewayError, UnreadableError
 from gateway.models import Event, Integration, Message, Reading
 from gateway.plugins import Plugins
 from gateway.reader import Job, Readings, answer
-from gateway.rulebook import Rulebook
+from gateway.rulebook import Rulebook, clean
 from gateway.template import FieldTexts
 
 Headers = Sequence[tuple[str, str]]
@@ -128,10 +128,15 @@ class Bench:
 
 def event_shape(reading: Reading) -> dict[str, Any]:
     """A reading as `try` prints it."""
-    event = reading.event
+    event, reason = reading.event, reading.reason
+    if reading.dropped_by is not None:
+        reason = f"filtered by {reading.dropped_by}"
+    if reason is not None and not isinstance(reason, str):  # a template wrote it
+        msg = f"the reason of an Ignored is a {type(reason).__name__}, not text"
+        raise UnreadableError(msg)
     shape: dict[str, Any] = {
         "action": reading.action if reading.dropped_by is None else "ignore",
-        "reason": reading.reason if reading.dropped_by is None else f"filtered by {reading.dropped_by}",
+        "reason": None if reason is None else clean(reason),
         "source": None,
         "source_name": None,
         "source_id": None,

@@ -124,6 +124,7 @@ def _said(error: Exception) -> tuple[str, int]:
 def _complain(message: str, code: int, *, as_json: bool) -> int:
     from gateway.cli.output import cell
 
+    message = message.encode("utf-8", "backslashreplace").decode()  # an argument may hold what is no text
     if as_json:
         print(msgspec.json.encode({"error": message, "code": code}).decode(), file=sys.stderr)
     else:

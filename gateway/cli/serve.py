@@ -12,7 +12,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +89,7 @@ def command(*, as_json: bool, **flags: Any) -> None:
     )
 
     def ready(url: str) -> None:
-        # The loop that calls this has nothing else to do yet; what is asynchronous here has a loop of its own.
-        with ThreadPoolExecutor(1) as thread:
-            made = thread.submit(asyncio.run, start(settings)).result()
-        _greet(settings, url, made, as_json=as_json)
+        _greet(settings, url, asyncio.run(start(settings)), as_json=as_json)
 
     serve(settings, ready)
 
@@ -103,6 +99,8 @@ async def start(settings: Settings) -> Sequence[Made]:
     session = Session(settings.data)
     session.settings = settings
     async with session.state(make=True) as state:
+        if await state.integrations():
+            return []
         return await first_integrations(state, session.vault, session.plugins, session.clock)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import getpass
 import json
+import os
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,7 +72,7 @@ class Session:
         """What the gateway that runs on this folder says of itself, `{"pid", "host", "port", "url"}`; None without one."""
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((self.settings.data / "running.json").read_bytes())
-            if isinstance(found, dict) and isinstance(found.get("url"), str):
+            if isinstance(found, dict) and isinstance(found.get("url"), str) and _is_alive(found.get("pid")):
                 return found
         return None
 
@@ -130,3 +131,16 @@ class Session:
             f"there is no gateway's data in {self.settings.data}; give its folder with --data or GATEWAY_DATA, "
             "or start a gateway there with `alert-gateway serve`"
         )
+
+
+def _is_alive(pid: object) -> bool:
+    """Whether there is such a process; a gateway that was killed leaves its file behind."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

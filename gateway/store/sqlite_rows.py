@@ -35,12 +35,8 @@ def texts(stored: str) -> tuple[str, ...]:
 
 def key_hash(key: AlertKey) -> bytes:
     """16 bytes that stand for a key of any length; each part goes in with its length, so that no two keys are alike."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (key.endpoint_id, key.source, key.source_name, key.source_id):
-        raw = part.encode()
-        digest.update(b"%d:" % len(raw))
-        digest.update(raw)
-    return digest.digest()
+    parts = [part.encode() for part in (key.endpoint_id, key.source, key.source_name, key.source_id)]
+    return hashlib.blake2b(b"".join([b"%d:%b" % (len(part), part) for part in parts]), digest_size=16).digest()
 
 
 def endpoint_row(endpoint: Endpoint) -> Row:

@@ -1,0 +1,350 @@
+"""What reads messages: a reply to every job, whatever the template or a plugin does; the process itself is in test_lane.py."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import gateway.reader
+from gateway.config import Settings
+from gateway.errors import UnreadableError
+from gateway.hookspecs import hookimpl
+from gateway.lane import reader_environ
+from gateway.models import Event, Integration, Message, Reading
+from gateway.plugins import Plugins, load_plugins
+from gateway.reader import Job, Readings, Reply, answer, pack, request_of
+
+HOSTILE = Path(__file__).parent / "hostile_plugins"
+TYPE = b"content-type: application/json"
+
+
+def message(body: object, **changes: Any) -> Message:
+    """A stored message with this body."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return Message(**{"id": 7, "endpoint_id": "end_1", "received_at": 0, "headers": TYPE, "body": content, **changes})
+
+
+def integration(template: str = "good", **changes: Any) -> Integration:
+    """An integration with this template."""
+    made = {"id": "int_1", "endpoint_id": "end_1", "name": "one", "template": template, "created_at": 0, "updated_at": 0}
+    return Integration(**{**made, **changes})
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    """The built-in templates and the hostile ones."""
+    return load_plugins(Settings(plugins_dir=HOSTILE))
+
+
+@pytest.fixture
+def ask(plugins: Plugins) -> Callable[..., Reply]:
+    """Reads a body with a template, in this process."""
+    readings = Readings(plugins, 1 << 20)
+
+    def read(template: str, body: object, **changes: Any) -> Reply:
+        settings = changes.pop("settings", {})
+        return answer(readings.read, Job(message(body, **changes), integration(template, settings=settings)))
+
+    return read
+
+
+# replies
+
+
+@pytest.mark.parametrize(
+    "do, words",
+    [
+        ("ValueError", "the template raises raised ValueError: no"),
+        ("KeyError", "raised KeyError: 'alerts'"),
+        ("BaseException", "raised BaseException: no"),
+        ("SystemExit", "raised SystemExit: 3"),
+        ("KeyboardInterrupt", "raised KeyboardInterrupt"),
+        ("GeneratorExit", "raised GeneratorExit"),
+        ("StopIteration", "raised "),
+        ("StopAsyncIteration", "raised StopAsyncIteration"),
+        ("CancelledError", "raised CancelledError"),
+        ("ExceptionGroup", "raised ExceptionGroup: many"),
+        ("RecursionError", "raised RecursionError"),
+        ("WithoutTextError", "raised WithoutTextError: (its text could not be had)"),
+        ("UnreadableWithoutTextError", "(its text could not be had)"),
+        ("UnreadableError", "no key 'alerts'"),
+        ("TemplateError", "broken"),
+        ("late", "raised ValueError: late"),
+        ("surrogates", "raised ValueError: ?␀"),
+        ("long", "xxx"),
+    ],
+)
+def test_whatever_a_template_raises_is_a_reply(ask: Callable[..., Reply], do: str, words: str) -> None:
+    reply = ask("raises", {"do": do})
+    assert words in (reply.error or "")
+    assert len(reply.error or "") < 600
+    assert (reply.message_id, reply.readings, reply.killed) == (7, [], False)
+    assert msgspec.msgpack.decode(pack(reply)[4:], type=Reply) == reply
+
+
+@pytest.mark.parametrize(
+    "do, words",
+    [
+        ("None", "gave None"),
+        ("number", "gave a int"),
+        ("text", "gave a str"),
+        ("object", "gave a str"),
+        ("class", "gave a StructMeta"),
+        ("nothing", "gave no events"),
+        ("nones", "gave a NoneType"),
+        ("cycle", "gave a list"),
+        ("coroutine", "gave a coroutine"),
+        ("endless", "more than 10000 events"),
+        ("million", "more than 10000 events"),
+        ("id_number", "source_id is a int"),
+        ("id_empty", "source_id has 0 characters"),
+        ("id_huge", "source_id has 1000000 characters"),
+        ("tags_cycle", "tags is not a list of texts"),
+        ("time_text", "occurred_at is a str"),
+        ("ignored_cycle", "Ignored takes a reason in words"),
+        ("bytes", "subject is a bytes"),
+    ],
+)
+def test_garbage_is_a_reply_that_names_it(ask: Callable[..., Reply], do: str, words: str) -> None:
+    reply = ask("garbage", {"do": do})
+    assert words in (reply.error or "")
+    assert not reply.readings
+
+
+@pytest.mark.parametrize(
+    "do, count", [("huge_subject", 1), ("surrogates", 1), ("many_tags", 1), ("open_and_close", 2)]
+)
+def test_what_is_odd_is_made_fit_to_pass_on(ask: Callable[..., Reply], do: str, count: int) -> None:
+    reply = ask("garbage", {"do": do})
+    assert reply.error is None
+    assert len(reply.readings) == count
+    frame = pack(reply)
+    assert len(frame) < 100_000
+    assert msgspec.msgpack.decode(frame[4:], type=Reply) == reply
+
+
+def test_a_template_that_cannot_be_imported_is_a_reply(ask: Callable[..., Reply]) -> None:
+    assert "raises-at-import/template.py: SystemExit: 5" in (ask("raises-at-import", {}).error or "")
+
+
+def test_running_out_of_memory_is_worth_another_try_elsewhere() -> None:
+    def read(*_: object) -> list[Reading]:
+        raise MemoryError
+
+    reply = answer(read, Job(message({}), integration()))
+    assert (reply.killed, reply.worn_out) == (True, True)
+    assert "more memory than a template may have" in (reply.error or "")
+
+
+@pytest.mark.parametrize(
+    "template, settings, words",
+    [
+        ("nothing", {}, "there is no template 'nothing'"),
+        ("goood", {}, "did you mean good?"),
+        ("good", {"opne": {}}, "an integration cannot set 'opne'; did you mean open?"),
+        ("good", {"open": {"matches": "("}}, "RE2 refuses"),
+        ("custom", {"fields": {"source_id": "{a b}"}}, "is not JMESPath"),
+    ],
+)
+def test_what_is_wrong_with_an_integration_is_a_reply(
+    ask: Callable[..., Reply], template: str, settings: dict[str, Any], words: str
+) -> None:
+    assert words in (ask(template, {"id": "x"}, settings=settings).error or "")
+
+
+def test_what_cannot_be_packed_is_said_in_words() -> None:
+    bad = Reply(3, readings=[Reading(action="ignore", reason=object())])  # type: ignore[arg-type]
+    reply = msgspec.msgpack.decode(pack(bad)[4:], type=Reply)
+    assert reply.message_id == 3
+    assert "cannot be passed on" in (reply.error or "")
+
+
+def test_a_reply_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.reader, "MAX_REPLY", 1000)
+    reply = msgspec.msgpack.decode(pack(Reply(3, error="x" * 2000))[4:], type=Reply)
+    assert "at most 1000 are passed on" in (reply.error or "")
+
+
+# bodies
+
+
+@pytest.mark.parametrize(
+    "body, changes, words",
+    [
+        (b"{", {}, ""),
+        (b"", {}, ""),
+        (b"plain", {}, ""),
+        (b"\x1f\x8b", {"headers": TYPE + b"\r\ncontent-encoding: gzip"}, "gzip"),
+        (b"x", {"headers": TYPE + b"\r\ncontent-encoding: br"}, "only gzip is read"),
+        (gzip.compress(b" " * (2 << 20)), {"headers": TYPE + b"\r\ncontent-encoding: gzip"}, "after gzip"),
+        (b"[" * 100_000, {}, ""),
+        (b"[" * 65 + b"]" * 65, {}, "nested more than 64 deep"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_a_reply(
+    ask: Callable[..., Reply], body: bytes, changes: dict[str, Any], words: str
+) -> None:
+    reply = ask("custom", body, **changes)
+    assert reply.error
+    assert words in reply.error
+
+
+def test_a_request_as_the_template_sees_it(plugins: Plugins) -> None:
+    book = Readings(plugins, 1 << 20).rulebook(integration("custom"))
+    stored = message({"a": 1}, headers=TYPE + b"\r\nX-One: 1\r\nx-one: 2\r\nX-Latin: \xe9", query=b"a=1&a=2&b=%C3%A9")
+    request = request_of(stored, book, 1 << 20)
+    assert request.data == {"a": 1}
+    assert request.headers == {"content-type": "application/json", "x-one": "2", "x-latin": "é"}
+    assert request.query == {"a": "2", "b": "é"}
+    assert request.body == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    "headers, body",
+    [
+        (b"content-type: application/x-www-form-urlencoded", b"source_id=x&status=open"),
+        (
+            b'content-type: multipart/form-data; boundary="b"',
+            b'--b\r\nContent-Disposition: form-data; name="source_id"\r\n\r\nx\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="status"\r\n\r\nopen\r\n--b--\r\n',
+        ),
+        (TYPE + b"\r\ncontent-encoding: gzip", gzip.compress(b'{"source_id": "x", "status": "open"}')),
+        (b"content-type: text/plain", b'{"source_id": "x", "status": "open"}'),
+        (b"", b'{"source_id": "x", "status": "open"}'),
+    ],
+)
+def test_json_and_forms_of_either_kind_are_the_same(ask: Callable[..., Reply], headers: bytes, body: bytes) -> None:
+    (reading,) = ask("custom", body, headers=headers).readings
+    assert reading.action == "open"
+    assert reading.event is not None
+    assert reading.event.source_id == "x"
+
+
+# rulebooks are kept, and made anew
+
+
+def test_a_rulebook_is_compiled_once_and_again_when_the_integration_changes(plugins: Plugins) -> None:
+    readings = Readings(plugins, 1 << 20)
+    one = integration("custom")
+    first = readings.rulebook(one)
+    assert readings.rulebook(one) is first
+    assert readings.rulebook(msgspec.structs.replace(one, template="datadog")) is not first
+    changed = msgspec.structs.replace(one, updated_at=1, settings={"open": {"is_one_of": ["bad"]}})
+    assert readings.rulebook(changed) is not first
+    (reading,) = readings.read(message({"source_id": "x", "status": "bad"}), changed)
+    assert reading.action == "open"
+
+
+# hooks
+
+
+class Hooks:
+    """A plugin that enriches and drops as told."""
+
+    def __init__(self, event: Any = None, drop: Any = None) -> None:
+        self.event = event
+        self.drop = drop
+        self.calls = 0
+
+    @hookimpl
+    def enrich_event(self, event: Event, integration: Integration) -> Any:
+        """Count, and give what was told."""
+        self.calls += 1
+        return self.event
+
+    @hookimpl
+    def drop_event(self) -> Any:
+        """Give what was told."""
+        return self.drop
+
+
+def hooked(hooks: Hooks, body: object) -> Reply:
+    """The reply where this plugin is installed."""
+    plugins = load_plugins(Settings(plugins_dir=HOSTILE))
+    plugins.manager.register(hooks, "hooks")
+    return answer(Readings(plugins, 1 << 20).read, Job(message(body), integration("good")))
+
+
+DOWN = {"id": "x", "status": "down"}
+
+
+def test_events_are_enriched_and_dropped() -> None:
+    (reading,) = hooked(Hooks(Event(source_id="y", subject="better"), "nightly test"), DOWN).readings
+    assert reading.event == Event(source_id="y", subject="better", source="good")
+    assert (reading.action, reading.dropped_by) == ("open", "hooks: nightly test")
+    (reading,) = hooked(Hooks(), DOWN).readings
+    assert reading.dropped_by is None
+
+
+def test_what_is_ignored_is_not_enriched() -> None:
+    hooks = Hooks()
+    (reading,) = hooked(hooks, {"id": "x", "status": "else"}).readings
+    assert (reading.action, hooks.calls) == ("ignore", 0)
+
+
+@pytest.mark.parametrize(
+    "event, drop, words",
+    [
+        (3, None, "enrich_event of hooks gave a int, not an Event"),
+        (Event(source_id=3), None, "source_id is a int"),  # type: ignore[arg-type]
+        (Event(source_id=""), None, "source_id has 0 characters"),
+        (Event(source_id="x", tags=(1,)), None, "tags is not a list of texts"),  # type: ignore[arg-type]
+        (None, False, "drop_event of hooks gave False"),
+    ],
+)
+def test_what_a_hook_gives_is_checked(event: object, drop: object, words: str) -> None:
+    reply = hooked(Hooks(event, drop), DOWN)
+    assert words in (reply.error or "")
+    assert reply.readings == []
+
+
+def test_what_a_hook_gives_is_made_fit_to_store() -> None:
+    (reading,) = hooked(Hooks(Event(source_id="\0\ud800", subject="x" * 10_000)), DOWN).readings
+    assert reading.event is not None
+    assert reading.event.source_id == "␀?"
+    assert len(reading.event.subject or "") < 1100
+
+
+# the process
+
+
+def test_it_gets_no_settings_that_templates_need_not_know() -> None:
+    environ = {
+        "PATH": "/bin",
+        "GATEWAY_DATA": "/data",
+        "GATEWAY_SMTP_URL": "smtp://u:p@h",
+        "GATEWAY_FAULTS": "x",
+        "GATEWAY_PLUGINS_DIR": "/p",
+        "GATEWAY_READ_MEMORY": "1",
+        "GATEWAY_LOAD_PLUGINS": "",
+    }
+    kept = {"PATH", "GATEWAY_PLUGINS_DIR", "GATEWAY_READ_MEMORY", "GATEWAY_LOAD_PLUGINS"}
+    assert set(reader_environ(environ)) == kept
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0", b"\0\0\0\5abc"])
+def test_a_line_that_ends_early_is_the_end(sent: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(sent)
+        ours.shutdown(socket.SHUT_WR)
+        assert gateway.reader._receive(theirs) is None
+
+
+def test_what_is_left_behind_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not gateway.reader._Wear(1 << 40).shows(after_error=True)
+    assert gateway.reader._Wear(1 << 20).shows(after_error=True)
+    assert not gateway.reader._Wear(1 << 20).shows(after_error=False)  # not looked at each time
+    monkeypatch.setattr(gateway.reader, "_MOST_FILES", 2)
+    assert gateway.reader._Wear(1 << 40).shows(after_error=True)
+
+
+def test_a_message_the_template_refuses_is_unreadable(plugins: Plugins) -> None:
+    with pytest.raises(UnreadableError):
+        Readings(plugins, 1 << 20).read(message({"subject": "no id", "status": "open"}), integration("custom"))
