@@ -225,12 +225,7 @@ class Front(HttpToolsProtocol):
         if self.phase == "over" or self.farewell is not None:
             return  # refused already; it is taken in so that the sender gets to read the answer
         self.received += len(data)
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._feed_without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._malformed(error, data)
+        self._feed(data)
         if self.phase == "head":
             size = max(self.received, sum(len(name) + len(value) for name, value in self.headers))
             if size > rules.MAX_HEADER_BYTES + rules.MAX_TARGET:
@@ -238,30 +233,37 @@ class Front(HttpToolsProtocol):
         elif self.phase == "body" and self.received > 4 * self.ingest.max_body + (64 << 10):
             self._refuse(self.ingest.too_large)  # all of it framing: chunk extensions, or chunks of a byte each
 
-    def _feed_without_upgrade(self, rest: bytes) -> None:
-        """
-        Go on as if nobody had asked for another protocol, which HTTP allows.
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.phase == "over" or self.farewell is not None:
+                    return
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                self._malformed(error, data)
+                return
+            else:
+                return
 
-        The parser takes what follows such a head for that protocol, and would report an empty body.
+    def _head_without_upgrade(self) -> bytes:
         """
-        if self.phase == "over" or self.farewell is not None:
-            return
+        The head that was read, as if nobody had asked for another protocol, for a new parser; HTTP allows to ignore that.
+
+        The old one takes what follows such a head for the other protocol, and would report an empty body.
+        """
         lines = [b"%b: %b" % pair for pair in self.headers if pair[0] not in _UPGRADE]
         options = b",".join(value for name, value in self.headers if name == b"connection").split(b",")
         kept = [option.strip() for option in options if option.strip().lower() not in (*_UPGRADE, b"")]
         if kept:
             lines.append(b"connection: " + b", ".join(kept))
         version = self.parser.get_http_version().encode()
-        head = b"\r\n".join([b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version), *lines, b"", b""])
-        began, self.upgrading = self.since, False
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
+        self.upgrading = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        try:
-            self.parser.feed_data(head + rest)
-        except httptools.HttpParserError as error:
-            self._malformed(error, rest)
-        if self.phase in ("head", "body"):
-            self.since = began
+        return b"\r\n".join([first, *lines, b"", b""])
 
     def _malformed(self, error: httptools.HttpParserError, data: bytes) -> None:
         cause = error.__context__
