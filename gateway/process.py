@@ -26,7 +26,7 @@ from gateway.reader import die_with_parent
 from gateway.wake import Wake
 
 _PULSE_PAUSE = 1.0
-_NICE = {"web": 0, "worker": 5, "delivery": 5}
+_NICE = {"web": 0, "worker": 10, "delivery": 5}
 """What accepts goes first: a message that is on disk can wait, a sender cannot."""
 
 

@@ -157,9 +157,9 @@ class Front(HttpToolsProtocol):
         self.phase: Phase = "new"
         self.since = 0.0  # when the phase began; for head and body, when the request did
         self.received = 0  # bytes of this request, without those that came together with its first one
+        self.size = 0  # bytes of the body of this request, where the app gets it
         self.active: object = None
         self.intake: Intake | None = None  # the request that is arriving, where it goes the short way
-        self.upgrading = False
         self.draining = False
         self.half_closed = False
         self.farewell: Answer | None = None
@@ -260,7 +260,6 @@ class Front(HttpToolsProtocol):
             lines.append(b"connection: " + b", ".join(kept))
         version = self.parser.get_http_version().encode()
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
-        self.upgrading = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return b"\r\n".join([first, *lines, b"", b""])
@@ -301,7 +300,6 @@ class Front(HttpToolsProtocol):
             return
         parser, headers, url = self.parser, self.headers, self.url
         if parser.should_upgrade():
-            self.upgrading = True
             if parser.get_method() == b"CONNECT":
                 self._refuse(_UNKNOWN_METHOD)
             return
@@ -362,7 +360,7 @@ class Front(HttpToolsProtocol):
         super().on_message_begin()  # makes the scope
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
-        self.phase, self.intake = "body", None
+        self.phase, self.intake, self.size = "body", None, 0
         super().on_headers_complete()
         if self.draining:
             self.cycle.keep_alive = False
@@ -377,11 +375,11 @@ class Front(HttpToolsProtocol):
             return
         intake = self.intake
         if intake is None:
-            cycle = self.cycle
-            if not cycle.response_complete and len(cycle.body) + len(body) > self.ingest.max_body:
+            self.size += len(body)
+            if self.size > self.ingest.max_body:
                 self._refuse(self.ingest.too_large)
-                return
-            super().on_body(body)
+            else:
+                super().on_body(body)
             return
         intake.size += len(body)
         if intake.size > self.ingest.max_body:

@@ -119,8 +119,8 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda _url: None) 
     """
     Run the gateway until SIGTERM or SIGINT; SIGHUP replaces all processes, refusing no connection.
 
-    `ready` is called with the base URL, in a thread, once the socket listens. Raises SettingsError where the address cannot be listened
-    on, StoreUnusableError where another gateway uses the data folder.
+    `ready` is called with the base URL, in a thread, once the socket listens. Raises SettingsError where the address
+    cannot be listened on, StoreUnusableError where another gateway uses the data folder.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock(settings.data), bound(settings) as listener:

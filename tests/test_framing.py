@@ -7,6 +7,7 @@ Each gets its status, nothing that is not whole is stored, and the log holds no 
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -224,6 +225,13 @@ def test_an_offered_upgrade_does_not_cost_the_body(
     assert running.drafts[0].body == b'{"a": 1}'
 
 
+def test_many_offered_upgrades_are_each_passed_over(running: Running, path: str) -> None:
+    message = head(path, "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 2") + b"{}"
+    last = head(path, "Connection: close", "Content-Length: 2") + b"{}"
+    assert statuses(running.raw(message * 20 + last)) == [200] * 21
+    assert [draft.body for draft in running.drafts] == [b"{}"] * 21
+
+
 def test_an_upgrade_elsewhere_is_passed_over(running: Running) -> None:
     lines = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
     raw = running.raw(head("/healthz", *lines, method="GET") + head("/healthz", "Connection: close", method="GET"))
@@ -323,6 +331,28 @@ def test_a_connection_serves_many_messages(running: Running, path: str) -> None:
         assert statuses(connection.recv(4096)) == [404]
         connection.sendall(head(path, "Content-Length: 2") + b"{}")
         assert statuses(connection.recv(4096)) == [200]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_is_answered_or_ended_and_never_hangs(running: Running, path: str, seed: int) -> None:
+    """Good requests with a few bytes changed, cut anywhere: each answer is whole, and the log stays free of tracebacks."""
+    chance = random.Random(seed)
+    good = [
+        head(path, "Content-Length: 2") + b"{}",
+        head(path, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n",
+        head(path, "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 2") + b"{}",
+        head(path, "Expect: 100-continue", "Content-Length: 2") + b"{}",
+        head("/echo", "Content-Length: 2") + b"{}",
+        head("/nothing", method="GET"),
+    ]
+    for _ in range(60):
+        data = bytearray(b"".join(chance.choices(good, k=3)))
+        for _ in range(chance.choice([0, 1, 1, 2, 4])):
+            at = chance.randrange(len(data))
+            data[at : at + chance.randrange(3)] = chance.choices(b"\r\n :0aF\0,;\xff", k=chance.randrange(3))
+        cut = chance.randrange(len(data))
+        for answer in responses(running.raw(bytes(data[:cut]), bytes(data[cut:]), finish=True)):
+            assert answer.status in (200, 400, 404, 405, 413, 414, 417, 431)
 
 
 # G8: slow, gone, too many

@@ -21,7 +21,7 @@ LAYERS = (
     # A new module is one word here, in the first layer from which it sees all it needs. A package stands for all of its
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
-    "config vault wake names http template mapping rules rulebook verify body metrics store.base notifiers.base",
+    "config vault wake names targets dialing http template mapping rules rulebook verify body metrics store.base notifiers.base",
     "hookspecs plugins testing.pytest_plugin ''",
     "pipeline escalation delivery actions integrations people",
     "store notifiers",
@@ -31,8 +31,8 @@ LAYERS = (
 
 ONLY_IN = {
     # What may be imported in few places, and by whom: each line keeps a promise of DESIGN.md.
-    "httpx2": "http testing",  # the only outbound client: that is where addresses are guarded
-    "httpcore2": "http",
+    "httpx2": "targets testing",  # how a URL is read; requests go out through `http` alone
+    "httpcore2": "http dialing",  # the only outbound client: that is where addresses are guarded
     "aiosmtplib": "notifiers",
     "smtplib": "",
     "requests": "",

@@ -26,9 +26,10 @@ import orjson
 
 from gateway.clock import Clock, SystemClock, instant, iso
 from gateway.errors import PermanentDeliveryError, SettingsError, TemporaryDeliveryError
-from gateway.http import Answer, Client, read_url
+from gateway.http import Answer, Client
 from gateway.models import Notification
 from gateway.notifiers.base import Sent, excerpt
+from gateway.targets import read_url
 from gateway.vault import Vault
 from gateway.views import alert_view
 
