@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.errors import ConflictError, NotFoundError
-from gateway.escalation import notifications_for
+from gateway.escalation import notifications_of
 from gateway.models import Alert, Change, Deferred, EventRecord, Message, User
 from gateway.rulebook import clean
 from gateway.store.base import Changes, Journal, State, Transaction
@@ -54,9 +54,7 @@ async def close_alert(state: State, clock: Clock, alert_id: int, *, actor: str, 
             severity=alert.severity,
         )
         integration = integrations.get(alert.integration_id)
-        policy = policies.get(integration.policy_id or "") if integration is not None else None
-        name = integration.name if integration is not None else alert.integration_id
-        told = notifications_for(policy, users, change, alert, name, now)
+        told = notifications_of(change, alert, integration, policies=policies, users=users, now=now)
         await transaction.write(Changes(alerts=[alert], timeline=[change], notifications=told))
     return alert
 

@@ -6,6 +6,7 @@ Settings: `GATEWAY_*` in the environment, and the same names as flags of `serve`
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def base_url(self) -> str:
         """How senders reach the gateway, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        return (self.public_url or f"http://{_dialled(self.host)}:{self.port}").rstrip("/")
 
 
 def load(environ: Mapping[str, str] | None = None, /, **flags: object) -> Settings:
@@ -114,6 +115,17 @@ def nearest(key: str, known: Mapping[str, object] | list[str], prefix: str = "")
     if not close:
         return ""
     return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?"
+
+
+def _dialled(host: str) -> str:
+    """An address to listen on, as a URL says it: a wildcard is no address to reach anything at."""
+    try:
+        ip = ipaddress.ip_address(host.strip("[]") or "0.0.0.0")  # noqa: S104 - to bind, nothing is everything
+    except ValueError:
+        return host
+    if ip.is_unspecified:
+        return "127.0.0.1"
+    return f"[{ip}]" if ip.version == 6 else host  # noqa: PLR2004
 
 
 def _content(name: str, path: str) -> str:

@@ -15,7 +15,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from gateway.models import Alert, Change, Contact, Notification, Policy, User
+from gateway.models import Alert, Change, Contact, Integration, Notification, Policy, User
 
 _ID_LENGTH = 32
 
@@ -58,6 +58,26 @@ def notifications_for(
         )
         for user, contact, due_at in told
     ]
+
+
+def notifications_of(
+    change: Change,
+    alert: Alert,
+    integration: Integration | None,
+    *,
+    policies: Mapping[str, Policy],
+    users: Mapping[str, User],
+    now: int,
+) -> list[Notification]:
+    """
+    The notifications that a change causes by the policy of its integration, whoever made the change.
+
+    Of an integration that was deleted nobody is told: its policy went with it. `policies` and `users` are by id.
+    """
+    if integration is None:
+        return []
+    policy = policies.get(integration.policy_id or "")
+    return notifications_for(policy, users, change, alert, integration.name, now)
 
 
 def notification_id(alert_id: int, seq: int, contact_id: str) -> str:

@@ -32,25 +32,40 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     source_id: str
+    """The vendor's own id of the problem."""
     subject: str | None = None
+    """What is wrong and where, in one line."""
     source: str | None = None
+    """The vendor's product; the template's name where it is None."""
     source_name: str | None = None
+    """Which instance of the vendor's things: account, site, cluster, host."""
     source_url: str | None = None
+    """The page a person wants to open."""
     source_status: str | None = None
+    """The vendor's word for the state."""
     source_severity: str | None = None
+    """The vendor's word for how bad it is."""
     description: str | None = None
+    """What else helps; it may have paragraphs."""
     short_text: str | None = None
+    """The subject in few words."""
     assignee: str | None = None
+    """Who has it at the vendor's."""
     topic: str | None = None
+    """What it is about, in the vendor's own classes."""
     tags: tuple[str, ...] = ()
+    """`key:value`, or words."""
     occurred_at: datetime | None = None
+    """When it happened, by the vendor's clock."""
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """A silence that a template asks for: this part of the message is no event, and why. `because` is which rule said so."""
+    """A silence that a template asks for: this part of the message is no event, and why."""
 
     reason: str
+    """Why, in plain words."""
     because: str = ""
+    """Which rule said so."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gateway.clock import instant
-from gateway.escalation import notifications_for
+from gateway.escalation import notifications_of
 from gateway.models import (
     Alert,
     AlertKey,
@@ -107,11 +107,11 @@ class Plan:
         """Take one message, in order."""
         message, integration = read.message, read.integration
         if integration is None:
-            self._record(read, 0, Reading(action="ignore"), "failed", read.error or "the integration was deleted")
+            self._record_failed(read, read.error or "the integration was deleted", "not read")
             return
         if read.error is not None:
             alert = self._tell_unreadable(integration, message, read.error)
-            self._record(read, 0, Reading(action="ignore"), "failed", read.error, alert.id)
+            self._record_failed(read, read.error, f"read with template {integration.template}", alert.id)
             return
         for position, reading in enumerate(read.readings):
             self._take(read, position, reading, integration)
@@ -234,11 +234,10 @@ class Plan:
         )
         self.changes.timeline.append(change)
         if kind in ("opened", "closed"):
-            self.changes.notifications += self._notifications(change, alert, integration)
-
-    def _notifications(self, change: Change, alert: Alert, integration: Integration) -> list:  # type: ignore[type-arg]
-        policy = self._directory.policies.get(integration.policy_id or "")
-        return notifications_for(policy, self._directory.users, change, alert, integration.name, self._now)
+            policies, users = self._directory.policies, self._directory.users
+            self.changes.notifications += notifications_of(
+                change, alert, integration, policies=policies, users=users, now=self._now
+            )
 
     def _tell_unreadable(self, integration: Integration, message: Message, error: str) -> Alert:
         event = Event(
@@ -265,6 +264,10 @@ class Plan:
             source_status="read",
         )
         self._changed(alert, "closed", Reading(action="close", event=event), event, integration, message, None)
+
+    def _record_failed(self, read: Read, error: str, tried: str, alert_id: int | None = None) -> None:
+        reading = Reading(action="ignore", trace=(f"{tried}: {error}",))
+        self._record(read, 0, reading, "failed", error, alert_id)
 
     def _record(
         self,

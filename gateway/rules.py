@@ -35,15 +35,25 @@ class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     """
 
     field: str | None = None
+    """What is looked at: a field of the event, or a text with holes over the message."""
     is_one_of: list[str | int | float | bool] | None = None
+    """The whole value is one of these."""
     contains: list[str] | None = None
+    """One of these is somewhere in the value."""
     starts_with: list[str] | None = None
+    """The value begins with one of these."""
     matches: str | None = None
+    """An RE2 pattern is found in the value; 1 to 1024 characters, no look-around, no back-references."""
     is_present: bool | None = None
+    """Whether there is a value at all."""
     not_: bool = False
+    """Turn the condition round."""
     case_sensitive: bool = False
+    """Heed upper and lower case."""
     all: list[Condition] | None = None
+    """Every one of these conditions holds."""
     any: list[Condition] | None = None
+    """At least one of these conditions holds."""
 
     operators: ClassVar[tuple[str, ...]] = ("is_one_of", "contains", "starts_with", "matches", "is_present")
 
@@ -52,6 +62,7 @@ class IgnoreRule(Condition, kw_only=True, forbid_unknown_fields=True, omit_defau
     """A condition under which an event is ignored, and the reason that the Inbound Log gives."""
 
     reason: str
+    """Why, in plain words: `test message`."""
 
 
 class SeverityRules(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -62,10 +73,15 @@ class SeverityRules(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, om
     """
 
     critical: list[str | int | float] | Condition | None = None
+    """Somebody must be woken."""
     error: list[str | int | float] | Condition | None = None
+    """Something is broken."""
     warning: list[str | int | float] | Condition | None = None
+    """Something will break."""
     info: list[str | int | float] | Condition | None = None
+    """What the vendor itself calls information."""
     default: Severity = "warning"
+    """What a new alert has where none of these holds, or the message names none."""
 
 
 Fields = Mapping[str, Any]
@@ -101,7 +117,9 @@ def compile_condition(condition: Condition, where: str, default_field: str = "so
     return _single(condition, operators[0], where, default_field)
 
 
-def compile_severities(rules: SeverityRules, where: str = "[severity]") -> Callable[[Fields, Any], tuple[Severity | None, str]]:
+def compile_severities(
+    rules: SeverityRules, where: str = "[severity]"
+) -> Callable[[Fields, Any], tuple[Severity | None, str]]:
     """
     A function from fields and scope to a severity and the sentence that says why.
 

@@ -29,7 +29,8 @@ from gateway.models import Channel, Event, Ignored
 from gateway.rules import Condition, IgnoreRule, SeverityRules
 from gateway.verify import Handshake, Verification, check_delivery_id
 
-API_VERSION = 1
+SUPPORTED_API = range(1, 2)
+"""The versions of the contract that this gateway reads; a template says in `api` which one it was written for."""
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 Accepted = Literal["json", "form", "xml", "text"]
 
@@ -40,46 +41,75 @@ class FieldTexts(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """`[fields]`: for each field of an event, a text with holes."""
 
     source: str | None = None
+    """The vendor's product; the template's `name` where it is not said."""
     source_name: str | None = None
+    """Which instance of the vendor's things: account, site, cluster, host."""
     source_id: str | None = None
+    """The vendor's own id of the problem; needed, unless `template.py` gives it."""
     source_url: str | None = None
+    """The page a person wants to open."""
     source_status: str | None = None
+    """The vendor's word for the state; `[open]`, `[close]` and `[update]` look at it."""
     source_severity: str | None = None
+    """The vendor's word for how bad it is; `[severity]` looks at it."""
     subject: str | None = None
+    """What is wrong and where, in one line."""
     description: str | None = None
+    """What else helps; it may have paragraphs."""
     short_text: str | None = None
+    """The subject in few words, for a text message."""
     assignee: str | None = None
+    """Who has it at the vendor's."""
     topic: str | None = None
+    """What the alert is about, in the vendor's own classes."""
     occurred_at: str | None = None
+    """When it happened: ISO 8601, or seconds or milliseconds since 1970. An event older than the alert changes nothing."""
     tags: list[str] | None = None
+    """A list of texts: lists are spread, objects become `key:value`, a hole's text is split at commas."""
 
 
 class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """
-    template.toml.
-
-    `each` is a JMESPath to a list, every element of which is one event. `exempt` waives a law of the conformance suite, by
-    name, with the reason.
-    """
+    """template.toml: how one vendor's webhook is read, and what the vendor's words mean."""
 
     api: int
+    """The version of this contract that the template was written for."""
     name: str
+    """The vendor's product, as the vendor writes it."""
     channel: Channel = "API"
+    """How messages reach an integration."""
     docs_url: str = ""
+    """The vendor's own page about its webhook."""
     categories: list[str] = []
+    """Where the gallery shows it: `observability`, `uptime`, `ci`."""
     accepts: list[Accepted] = msgspec.field(default_factory=lambda: ["json", "form"])
+    """What a body may be, in order of preference; `form` takes multipart too."""
     form_field: str | None = None
+    """The field of a form that holds the JSON: `payload`."""
     each: str | None = None
+    """JMESPath to a list, every element of which is one event; without it the message is one event."""
     fields: FieldTexts = msgspec.field(default_factory=FieldTexts)
+    """For each field of an event, a text with holes; left out where `template.py` gives the fields."""
     open: Condition | None = None
+    """When an alert is opened, or appended to where it is open already. Needed."""
     close: Condition | None = None
+    """When it is closed."""
     update: Condition | None = None
+    """When an open alert is updated, and none is opened."""
     ignore: list[IgnoreRule] = []
+    """What asks nothing of anyone, each with the reason; looked at first."""
     severity: SeverityRules = msgspec.field(default_factory=SeverityRules)
+    """Which of the vendor's severities is which of ours."""
     verification: Verification = msgspec.field(default_factory=lambda: Verification(kind="none"))
+    """How the vendor's requests are told from forged ones, once the integration has a secret."""
     handshake: list[Handshake] | Handshake = []
+    """How the vendor asks whether the URL is ours; one table or several."""
     delivery_id: str | None = None
+    """
+    Where the vendor's id of a delivery is: `header:X-GitHub-Delivery`, or JMESPath over `body`, `query` and `headers`. A
+    message whose id was there before is answered, and not stored again.
+    """
     exempt: dict[str, str] = {}
+    """Laws of the conformance suite that cannot hold for this vendor, by name, each with the reason."""
 
     @property
     def handshakes(self) -> list[Handshake]:
@@ -176,9 +206,9 @@ class TemplateFolder:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 msg = f"{path}: not TOML: {error}"
                 raise TemplateError(msg) from None
-            api = self._raw.get("api")
-            if api != API_VERSION:
-                msg = f"{path}: `api = {api}`; this gateway reads templates of api = {API_VERSION}"
+            problem = _api_flaw(self._raw)
+            if problem is not None:
+                msg = f"{path}: {problem}"
                 raise TemplateError(msg)
             self._file = convert(self._raw, str(path))
         return self._file
@@ -206,7 +236,9 @@ class TemplateFolder:
         if not folder.is_dir():
             return []
         kinds = {".json", ".http", ".xml", ".txt", ".form"}
-        return sorted(path for path in folder.iterdir() if path.suffix in kinds and not path.name.endswith(".expected.json"))
+        return sorted(
+            path for path in folder.iterdir() if path.suffix in kinds and not path.name.endswith(".expected.json")
+        )
 
     def load_read(self) -> Read | None:
         """
@@ -230,6 +262,21 @@ class TemplateFolder:
         if not settings:
             return self.file
         return convert(merge(self.raw, check_settings(settings)), f"settings of an integration with {self.slug}")
+
+
+def _api_flaw(raw: Mapping[str, Any]) -> str | None:
+    """Why this gateway cannot read a template.toml of that version, and what to do; looked at before any other key."""
+    oldest, newest = SUPPORTED_API[0], SUPPORTED_API[-1]
+    readable = f"{oldest}" if oldest == newest else f"{oldest} to {newest}"
+    api = raw.get("api")
+    if not isinstance(api, int) or isinstance(api, bool):
+        return f"`api` is {'missing' if api is None else 'no whole number'}; write `api = {newest}`"
+    if api in SUPPORTED_API:
+        return None
+    remedy = (
+        "upgrade the gateway, or install an older version of the template" if api > newest else "upgrade the template"
+    )
+    return f"it was written for api = {api}, and this gateway reads templates of api = {readable}: {remedy}"
 
 
 def import_file(path: Path, name: str) -> Any:
@@ -321,7 +368,9 @@ def _keys_at(path: str) -> list[str]:
             for field in msgspec.structs.fields(struct)
             if field.encode_name == part
         ]
-    return [field.encode_name for kind in kinds for struct in _structs_in(kind) for field in msgspec.structs.fields(struct)]
+    return [
+        field.encode_name for kind in kinds for struct in _structs_in(kind) for field in msgspec.structs.fields(struct)
+    ]
 
 
 def _structs_in(kind: Any) -> list[type[msgspec.Struct]]:

@@ -9,9 +9,9 @@ from gateway.models import Alert
 
 
 def alert_view(alert: Alert, integration: str) -> dict[str, Any]:
-    """An alert as a JSON object, with the name of its integration; instants are ISO 8601 in UTC, or null."""
+    """An alert as a JSON object, with the name of its integration; ids are text, instants ISO 8601 in UTC, or null."""
     return {
-        "id": alert.id,
+        "id": str(alert.id),
         "status": alert.status,
         "source": alert.source,
         "source_name": alert.source_name,

@@ -634,6 +634,16 @@ class StateConformance:
         assert [item.number for item in await state.attempts("n1")] == [1, 2, 1]
         assert await state.retry([], NOW) == 0
 
+    async def test_one_notification(self, state: State) -> None:
+        waiting, sent = notification("n1"), notification("n2", alert_id=2, contact="c2")
+        await write(state, notifications=[waiting, sent])
+        await claimed(state)
+        await delivered(state, "n2")
+        assert await state.notification("n1") == waiting
+        assert await state.notification("n2") == replace(sent, status="delivered", attempts=1, finished_at=NOW)
+        assert await state.notification("n") is None
+        assert await state.notification("") is None
+
     async def test_lists_of_notifications(self, state: State) -> None:
         rows = [notification(f"n{n}", alert_id=n % 2) for n in range(6)]
         for row in rows:

@@ -342,7 +342,8 @@ def test_dead_letters_are_shown_and_tried_again(world: World) -> None:
     world.give_up()
     assert world.cli("notifications", "retry", "--all-dead") == {"retried": 1}
     assert world.cli("notifications", "retry", "--all-dead") == {"retried": 0}
-    world.cli("notifications", "retry", "ntf_nope", code=1)
+    world.cli("notifications", "retry", one["id"], "ntf_nope", code=1)
+    world.cli("notifications", "show", "ntf_nope", code=1)
     assert one["id"] in world.text("notifications", "list", "--alert", "1")
 
 

@@ -85,7 +85,8 @@ def test_flags_win_where_they_are_given() -> None:
 
 @pytest.mark.parametrize("kind", ["max_body", "max_decoded", "attempts", "retry_base", "retry_cap", "attempt_deadline"])
 def test_the_defaults_are_within_their_bounds(kind: str) -> None:
-    assert load({f"GATEWAY_{kind.upper()}": str(getattr(Settings(), kind))})
+    default = getattr(Settings(), kind)
+    assert getattr(load({f"GATEWAY_{kind.upper()}": str(default)}), kind) == default
     with pytest.raises(SettingsError):
         load({f"GATEWAY_{kind.upper()}": "0"})
 
@@ -93,6 +94,23 @@ def test_the_defaults_are_within_their_bounds(kind: str) -> None:
 def test_the_public_url() -> None:
     assert Settings().base_url == "http://127.0.0.1:8080"
     assert Settings(public_url="https://a.example/").base_url == "https://a.example"
+
+
+@pytest.mark.parametrize(
+    "host, said",
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("gateway.example", "gateway.example"),
+        ("::1", "[::1]"),
+        ("2001:db8::7", "[2001:db8::7]"),
+        ("fe80::1%eth0", "[fe80::1%eth0]"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_the_url_of_an_address_to_listen_on(host: str, said: str) -> None:
+    assert Settings(host=host, port=9000).base_url == f"http://{said}:9000"
 
 
 def test_hints() -> None:

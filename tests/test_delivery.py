@@ -3,13 +3,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -241,7 +239,7 @@ async def running(
             await run
 
 
-async def settled(state: State, *names: str, within: float = 5.0) -> list[Notification]:
+async def settled(state: State, *names: str, within: float = 20.0) -> list[Notification]:
     """The notifications of these names, all of them if none is given, once none is pending."""
     async with asyncio.timeout(within):
         while True:
@@ -252,7 +250,7 @@ async def settled(state: State, *names: str, within: float = 5.0) -> list[Notifi
             await asyncio.sleep(0.005)
 
 
-async def until(happened: Callable[[], bool], within: float = 5.0) -> None:
+async def until(happened: Callable[[], bool], within: float = 20.0) -> None:
     async with asyncio.timeout(within):
         while not happened():
             await asyncio.sleep(0)
@@ -406,7 +404,7 @@ async def test_what_is_not_due_yet_waits(state: State) -> None:
     async with running(state, Notes()):
         (it,) = await settled(state)
     assert it.finished_at is not None
-    assert 150 <= it.finished_at - now < 3000
+    assert it.finished_at >= now + 150
 
 
 # Order and isolation
@@ -456,7 +454,8 @@ async def test_a_target_that_hangs_delays_nobody_else(state: State, monkeypatch:
     well = [a_notification(f"ntf_w{n}", f"well{n % 20}", alert=an_alert(100 + n), at=NOW + 1) for n in range(100)]
     await put(state, *sick, *well)
     async with running(state, Notes(sick=hang), settings=Settings(attempt_deadline=60)):
-        await settled(state, *[each.id for each in well], within=2)
+        await settled(state, *[each.id for each in well])
+        assert {it.status for it in await state.notifications(limit=1000) if it.contact.address == "sick"} == {"pending"}
 
 
 async def test_no_more_than_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,16 +518,15 @@ async def test_a_later_step_that_a_person_replays_is_sent(tmp_path: Path) -> Non
 # The loop
 
 
-async def test_it_hears_the_bell(state: State) -> None:
+async def test_it_hears_the_bell(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_POLL", 3600)  # by itself it would not look again
     wake = Wake.pipe()
     notes = Notes()
     async with running(state, notes, wake=wake):
         await asyncio.sleep(0.1)
         await put(state, a_notification(at=SystemClock().now()))
-        started = time.monotonic()
         wake.ring()
         await settled(state)
-        assert time.monotonic() - started < 1
     loop = asyncio.get_running_loop()
     assert wake.read_fd is not None
     assert wake.write_fd is not None
@@ -658,9 +656,11 @@ async def test_killed_anywhere_it_delivers_all_and_repeats_little(tmp_path: Path
 # All of it
 
 
-async def test_from_the_store_to_a_real_server(tmp_path: Path) -> None:
-    """The promise is 500 a second; a test machine may be busy, so this holds a floor and logs the figure."""
+async def test_from_the_store_to_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers nobody until enough wait for it, so that one at a time would never end."""
     got: list[bytes] = []
+    held: list[asyncio.Transport] | None = []
+    together = 50
 
     class Target(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -673,7 +673,17 @@ async def test_from_the_store_to_a_real_server(tmp_path: Path) -> None:
             if end and len(rest) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
                 self.buffer = b""
                 got.append(head.lower().partition(b"webhook-id: ")[2].partition(b"\r\n")[0])
-                self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                answer(self.transport)
+
+    def answer(transport: asyncio.Transport) -> None:
+        nonlocal held
+        waiting = [transport] if held is None else [*held, transport]
+        if held is not None and len(waiting) < together:
+            held = waiting
+            return
+        held = None
+        for each in waiting:
+            each.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Target, "127.0.0.1", 0)
@@ -686,15 +696,21 @@ async def test_from_the_store_to_a_real_server(tmp_path: Path) -> None:
         *[a_notification(f"ntf_{n}", f"{url}{n % 50}", kind="webhook", alert=an_alert(n + 1)) for n in range(count)],
     )
     client = Client(allow_private=True)
-    started = time.monotonic()
-    async with running(state, WebhookNotifier(client, Vault(b"k" * 32))):
-        await until(lambda: len(got) == count, within=20)
-        took = time.monotonic() - started
+    settlements: list[int] = []
+    settle = state.settle
+
+    async def counted(attempts: Sequence[tuple[Attempt, Notification]]) -> None:
+        settlements.append(len(attempts))
+        await settle(attempts)
+
+    monkeypatch.setattr(state, "settle", counted)
+    async with running(state, WebhookNotifier(client, Vault(b"k" * 32)), settings=Settings(attempt_deadline=60)):
+        await until(lambda: len(got) == count, within=60)
     assert sorted(got) == sorted(f"ntf_{n}".encode() for n in range(count))
-    assert count / took > 50
+    assert sum(settlements) == count
+    assert len(settlements) < count, "what ended together was not settled together"
     assert all(it.status == "delivered" for it in await state.notifications(limit=count))
     await client.close()
     await state.close()
     server.close()
     await asyncio.sleep(0.01)
-    logging.getLogger(__name__).info("%.0f notifications a second", count / took)

@@ -5,8 +5,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.escalation import notification_id, notifications_for
-from gateway.models import Alert, Change, ChangeKind, Contact, Policy, PolicyStep, User
+from gateway.escalation import notification_id, notifications_for, notifications_of
+from gateway.models import (
+    Alert,
+    Change,
+    ChangeKind,
+    Contact,
+    Integration,
+    Notification,
+    Policy,
+    PolicyStep,
+    User,
+)
 
 T0 = 1_750_000_000_000
 
@@ -97,6 +107,24 @@ def test_what_a_notification_holds() -> None:
     assert (it.alert, it.alert_id, it.seq, it.kind) == (left, 7, 3, "closed")
     assert (it.user, it.integration, it.contact) == ("Bob", "prod", USERS["bob"].contacts[0])
     assert (it.status, it.attempts, it.due_at, it.created_at) == ("pending", 0, T0 + 5, T0 + 5)
+
+
+def test_who_is_told_is_up_to_the_policy_of_the_integration() -> None:
+    made = Integration(
+        id="int_1", endpoint_id="end_1", name="prod", template="t", policy_id="pol_1", created_at=T0, updated_at=T0
+    )
+    ladder, opened = {"pol_1": LADDER}, change("opened")
+
+    def of(integration: Integration | None) -> list[Notification]:
+        return notifications_of(opened, alert(), integration, policies=ladder, users=USERS, now=T0)
+
+    assert of(made) == notifications_for(LADDER, USERS, opened, alert(), "prod", T0) != []
+    for other in (
+        None,
+        msgspec.structs.replace(made, policy_id=None),
+        msgspec.structs.replace(made, policy_id="pol_2"),
+    ):
+        assert of(other) == []
 
 
 def test_an_id_never_changes() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import time
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -217,14 +217,14 @@ def test_guessing_is_not_remembered(house: Installation) -> None:
     assert len(endpoints._by_path) <= MAX_PATHS
 
 
-def test_a_million_misses_are_cheap(house: Installation) -> None:
+def test_many_misses_cost_no_look(house: Installation) -> None:
     endpoints = house.endpoints(max_age=60)
     found(endpoints, house.add("web"))
+    before = (house.state.looks, house.state.reads)
     path = f"/POSTAlert/{'ag_' + 'A' * 49}/web".encode()
-    began = time.perf_counter()
     for _ in range(20_000):
-        endpoints.find(path)
-    assert time.perf_counter() - began < 2
+        assert endpoints.find(path) is None
+    assert (house.state.looks, house.state.reads) == before
 
 
 def test_of_clones_the_first_that_is_enabled_says_how_to_verify(house: Installation) -> None:
@@ -451,10 +451,15 @@ def test_gzip_has_limits() -> None:
 
 
 def test_a_gzip_bomb_costs_little() -> None:
-    bomb = gzip.compress(gzip.compress(bytes(256 << 20)))
-    began = time.perf_counter()
-    assert gunzip(gzip.decompress(bomb), 4 << 20) is None
-    assert time.perf_counter() - began < 1
+    """However large it would become, no more is unpacked than may be, and the byte that is too much."""
+    bomb = gzip.compress(bytes(256 << 20))
+    tracemalloc.start()
+    try:
+        assert gunzip(bomb, 4 << 20) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_stored_headers_are_read_back() -> None:

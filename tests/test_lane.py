@@ -15,7 +15,7 @@ import pytest
 import gateway.lane
 from gateway.lane import Lane, reader_environ
 from gateway.models import Integration, Message
-from gateway.reader import Job, Reply
+from gateway.reader import Job, Reply, pack
 
 pytestmark = pytest.mark.anyio
 
@@ -198,8 +198,7 @@ async def test_a_process_that_answers_for_another_message_is_replaced(monkeypatc
         await lane.start()
         pid = lane.pid
         jobs = [job(2, "good", ""), job(3, "good", "")]
-        original = gateway.lane.pack
-        monkeypatch.setattr(gateway.lane, "pack", lambda sent: original(Job(jobs[1].message, sent.integration)))
+        monkeypatch.setattr("gateway.lane.pack", lambda sent: pack(Job(jobs[1].message, sent.integration)))
         replies = await lane.read(jobs, until_killed=True)
         assert [(reply.message_id, reply.killed) for reply in replies] == [(2, True)]
         assert "answered for message 3" in (replies[0].error or "")

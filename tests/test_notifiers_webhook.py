@@ -97,13 +97,14 @@ async def test_a_receiver_can_verify_it_with_somebody_elses_code() -> None:
     client = Client(allow_private=True)
     notifier = WebhookNotifier(client, VAULT)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    begun = int(time.time())
     assert await notifier.send(a_notification(url)) == Sent(204, "")
     await client.close()
     server.close()
 
     headers, body = got[0]
     assert headers["webhook-id"] == "ntf_abc"
-    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 5
+    assert begun <= int(headers["webhook-timestamp"]) <= time.time()
     assert headers["user-agent"] == "alert-gateway"
     assert headers["content-type"] == "application/json"
     assert headers["alert-gateway-hops"] == "1"
@@ -121,7 +122,7 @@ def test_the_payload() -> None:
         "timestamp": "2025-06-15T15:06:40.000Z",
         "data": {
             "alert": {
-                "id": 42,
+                "id": "42",
                 "status": "open",
                 "source": "Sematext",
                 "source_name": "Disk",

@@ -130,6 +130,7 @@ def test_a_message_of_a_deleted_integration_fails_with_the_reason(world: World) 
     message = Message(id=1, endpoint_id="end_9", received_at=NOW)
     changes = world.take(Read(message=message, integration=None))
     assert outcomes(changes) == [("failed", "the integration was deleted")]
+    assert changes.events[0].trace == ("not read: the integration was deleted",)
     assert changes.events[0].integration_id is None
     assert (changes.alerts, changes.notifications) == ([], [])
 
@@ -265,6 +266,7 @@ def test_a_batch_of_messages_is_the_same_as_one_after_the_other() -> None:
 def test_what_cannot_be_read_opens_one_alert_and_reading_closes_it(world: World) -> None:
     first = world.take(world.read(error="not JSON"))
     assert outcomes(first) == [("failed", "not JSON")]
+    assert first.events[0].trace == ("read with template acme: not JSON",)
     (alert,) = first.alerts
     assert (alert.source, alert.subject, alert.severity) == (SELF, "shop: message could not be read", "error")
     assert "Message 1 is kept" in (alert.description or "")

@@ -159,7 +159,7 @@ def test_an_import_that_takes_too_long_is_cut(install: Install, monkeypatch: pyt
 @pytest.mark.parametrize(
     "toml, words",
     [
-        ("", "`api = None`"),
+        ("", "`api` is missing"),
         ('api = 2\nname = "x"', "this gateway reads templates of api = 1"),
         ('api = 1\nnam = "x"', 'unknown key "nam" in the top level; did you mean name?'),
         ("api = 1 2", "not TOML"),

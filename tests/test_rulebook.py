@@ -365,8 +365,10 @@ def test_times_without_sense_are_left_out(when: datetime | None, *, kept: bool) 
         ("1750000000000", datetime(2025, 6, 15, 15, 6, 40, tzinfo=UTC)),
         (1_750_000_000.25, datetime(2025, 6, 15, 15, 6, 40, 250_000, tzinfo=UTC)),
         (0, datetime(1970, 1, 1, tzinfo=UTC)),
-        *((value, None) for value in (None, True, "", "now", "2026-02-30", "24:00", [], {}, "nan", "inf", "-inf")),
-        *((value, None) for value in (float("inf"), float("nan"), 10**20, 10**400, -(10**400), "9" * 5000)),
+        *[(value, None) for value in (None, True, "", "now", "2026-02-30", "24:00", "nan", "inf", "-inf", "9" * 5000)],
+        *[(value, None) for value in (float("inf"), float("nan"), 10**20, 10**400, -(10**400))],
+        ([], None),
+        ({}, None),
         ("0001-01-01T00:00:00+14:00", None),
     ],
 )

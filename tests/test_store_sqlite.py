@@ -284,15 +284,13 @@ async def test_journal_locked_for_a_moment_is_waited_for(store: Opened) -> None:
     assert await ids(journal, draft()) == [1]
 
 
-async def test_journal_locked_for_long_is_busy_within_a_second_and_recovers_by_itself(store: Opened) -> None:
+async def test_journal_locked_for_long_is_busy_and_recovers_by_itself(store: Opened) -> None:
     journal = await store.journal()
     other = other_connection(store.data / "journal.db")
     other.execute("BEGIN IMMEDIATE")
-    begun = time.monotonic()
     [outcome] = await append(journal, draft())
     assert isinstance(outcome, StoreBusyError)
     assert "locked" in str(outcome)
-    assert time.monotonic() - begun < 1
     assert not journal.healthy
     other.execute("COMMIT")
     await until(lambda: journal.healthy)

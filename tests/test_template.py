@@ -103,8 +103,8 @@ def test_what_is_wrong_is_named_with_file_key_and_nearest_key(make: Make, table:
 @pytest.mark.parametrize(
     "toml, words",
     [
-        ('name = "x"', "`api = None`; this gateway reads templates of api = 1"),
-        ('api = 2\nname = "x"\nnew_key = 1', "`api = 2`; this gateway reads templates of api = 1"),
+        ('name = "x"', "`api` is missing; write `api = 1`"),
+        ('api = 2\nname = "x"\nnew_key = 1', "written for api = 2, and this gateway reads templates of api = 1: upgrade the gateway"),
         ('api = "1"\nname = "x"', "`api = 1`"),
         ("api = 1", 'the key "name" is missing in the top level'),
         ("api = ", "not TOML: "),
@@ -281,7 +281,8 @@ def test_decode_takes_numbers_in_text_and_names_what_does_not_fit() -> None:
         Request({"count": []}).decode(Wanted)
     with pytest.raises(UnreadableError, match="missing required field `count`"):
         Request({}).decode(Wanted)
-    for data in (None, [], "text", 3):
+    nothing: list[object] = []
+    for data in (None, nothing, "text", 3):
         with pytest.raises(UnreadableError):
             Request(data).decode(Wanted)
 

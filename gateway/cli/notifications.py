@@ -15,7 +15,6 @@ from gateway.models import Notification
 from gateway.store.base import State
 
 COLUMNS = ("id", "status", "kind", "alert_id", "user", "by", "attempts", "due_at", "error")
-_MANY = 1_000_000
 _PAGE = 1000
 
 
@@ -123,10 +122,11 @@ def retry(session: Session, notification_ids: Sequence[str], all_dead: bool) -> 
 
 async def _named(state: State, ids: Sequence[str]) -> list[Notification]:
     """The notifications of these ids; raises NotFoundError for the first that there is not."""
-    wanted = set(ids)
-    found = {one.id: one for one in await state.notifications(limit=_MANY) if one.id in wanted}
+    named = []
     for notification_id in ids:
-        if notification_id not in found:
+        found = await state.notification(notification_id)
+        if found is None:
             msg = f"there is no notification {cell(notification_id)!r}; `alert-gateway notifications list` shows the newest"
             raise NotFoundError(msg)
-    return [found[notification_id] for notification_id in ids]
+        named.append(found)
+    return named

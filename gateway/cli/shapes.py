@@ -49,8 +49,8 @@ class Names:
 
 
 def alert_shape(alert: Alert, names: Names) -> Shape:
-    """An alert, as it is notified of, with text for its id."""
-    return alert_view(alert, names.of(alert.integration_id)) | {"id": str(alert.id)}
+    """An alert, as it is notified of."""
+    return alert_view(alert, names.of(alert.integration_id))
 
 
 def alert_in_full(alert: Alert, names: Names, timeline: Sequence[Change], told: Sequence[Notification]) -> Shape:

@@ -247,6 +247,9 @@ class State(Protocol):
     ) -> list[Notification]:
         """Notifications, newest first."""
 
+    async def notification(self, notification_id: str) -> Notification | None:
+        """One notification, whatever became of it."""
+
     async def attempts(self, notification_id: str) -> list[Attempt]:
         """The attempts of one notification, oldest first."""
 

@@ -90,6 +90,11 @@ class Notifications:
             rows = self._file.read("notifications", limit)
         return [notification_of(row) for row in rows]
 
+    async def notification(self, notification_id: str) -> Notification | None:
+        """One notification, whatever became of it."""
+        found = self._file.read("notification_of_id", notification_id)
+        return notification_of(found[0]) if found else None
+
     async def attempts(self, notification_id: str) -> list[Attempt]:
         """The attempts of one notification, oldest first."""
         return [attempt_of(row) for row in self._file.read("attempts", notification_id)]

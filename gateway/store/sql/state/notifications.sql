@@ -58,6 +58,11 @@ SELECT id, alert_id, seq, kind, contact_id, contact_kind, contact_address, user,
     created_at, finished_at, error, alert
 FROM notification WHERE n = ?
 
+-- name: notification_of_id
+SELECT id, alert_id, seq, kind, contact_id, contact_kind, contact_address, user, integration, status, attempts, due_at,
+    created_at, finished_at, error, alert
+FROM notification WHERE id = ?
+
 -- name: notifications
 SELECT id, alert_id, seq, kind, contact_id, contact_kind, contact_address, user, integration, status, attempts, due_at,
     created_at, finished_at, error, alert

@@ -1,0 +1,121 @@
+"""
+The words that monitoring tools use, as far as they mean the same everywhere.
+
+A word is compared in lower case, split where case, punctuation or white space splits it: `alert.triggered`, `INCIDENT_CLOSED`
+and `BackToNormal` are two or three words each.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from gateway.mapping import to_text
+from gateway.models import Severity
+
+Meaning = Literal["open", "close", "update", "test"]
+
+MEANINGS: dict[Meaning, frozenset[str]] = {
+    "close": frozenset(
+        "resolved resolve recovered recovery recover ok okay up closed close cleared clear normal healthy success passed pass "
+        "passing fixed inactive ended end restored completed complete succeeded solved deactivated off online good green "
+        "finished available operational".split()
+    ),
+    "update": frozenset(
+        "acknowledged acknowledge ack acked acknowledgement unacknowledged assigned reassigned delegated commented annotated "
+        "annotation escalated updated update snoozed".split()
+    ),
+    "test": frozenset("test testing ping".split()),
+    "open": frozenset(
+        "firing fire fired triggered trigger retriggered alerting alert alarm problem down open opened reopened failed failing "
+        "fail failure activated active critical crit warning warn error unhealthy started start raised raise breached breach "
+        "violated violation outage degraded unknown nodata triggering created new bad red yellow offline unavailable major "
+        "minor emergency disaster fatal unreachable exceeded late missed on incident".split()
+    ),
+}
+SEVERITY_WORDS: dict[Severity, frozenset[str]] = {
+    "critical": frozenset(
+        "critical crit fatal emergency emerg disaster panic p1 p0 sev1 s1 sev0 urgent highest blocker page".split()
+    ),
+    "error": frozenset("error err major high p2 sev2 s2 severe alert average".split()),
+    "warning": frozenset("warning warn minor medium moderate p3 sev3 s3 normal".split()),
+    "info": frozenset("info information informational low lowest notice p4 p5 sev4 sev5 s4 debug none trivial".split()),
+}
+TRUE_OPENS = frozenset(
+    "firing active alerting down triggered failing failed problem unhealthy open alarm breached is_down offline".split()
+)
+TRUE_CLOSES = frozenset(
+    "resolved recovered normal ok up healthy closed success cleared recovery passing passed online restored".split()
+)
+_NEGATIONS = frozenset({"not", "no", "non", "un"})
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_MOST_WORDS = 4
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_HEX = re.compile(r"(?=[^a-f]*[a-f])[0-9a-f]{12,}", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}|\d{4}-\d{2}-\d{2}")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words in a key or a value, in lower case: `alertStatus` is `alert`, `status`; letters and digits stay together."""
+    found: list[str] = []
+    for run in re.split(r"[\W_]+", text):
+        pieces = _WORD.findall(run)
+        for piece in pieces:
+            if piece.isdigit() and found and pieces[0] != piece:
+                found[-1] += piece
+            else:
+                found.append(piece.lower())
+    return tuple(found)
+
+
+def meaning_of(value: Any) -> tuple[Meaning | None, bool]:
+    """What a status means as far as its words say, and whether it is exactly one known word (no guess from a part)."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return None, False
+    words = words_of(value)
+    if not words or len(words) > _MOST_WORDS:
+        return None, False
+    joined = "".join(words)
+    for meaning, known in MEANINGS.items():
+        if joined in known:
+            return meaning, True
+    if words[0] in _NEGATIONS and any(word in MEANINGS["close"] for word in words[1:]):
+        return "open", False
+    if words == ("back", "to", "normal"):
+        return "close", True
+    for meaning, known in MEANINGS.items():
+        if any(word in known for word in words):
+            return meaning, False
+    return None, False
+
+
+def severity_of(value: Any) -> Severity | None:
+    """Which of ours a vendor's severity is, as far as its words say."""
+    words = words_of(to_text(value)) if isinstance(value, str) else ()
+    if not words or len(words) > _MOST_WORDS:
+        return None
+    for severity, known in SEVERITY_WORDS.items():
+        if any(word in known for word in words):
+            return severity
+    return None
+
+
+def shape_of(value: Any) -> Literal["uuid", "hex", "number", "name", "text", "url", "date", "flag", "other"]:
+    """What kind of value it is, by its looks."""
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, float | list | dict) or value is None:
+        return "other"
+    text = to_text(value).strip()
+    for shape, fits in (
+        ("url", text.startswith(("http://", "https://"))),
+        ("uuid", _UUID.fullmatch(text) or _UUID.search(text)),
+        ("hex", _HEX.fullmatch(text)),
+        ("number", text.isdigit()),
+        ("date", _DATE.match(text)),
+        ("flag", text.lower() in ("true", "false")),
+        ("name", text and " " not in text),
+    ):
+        if fits:
+            return shape  # type: ignore[return-value]  # one of the literals
+    return "text" if text else "other"
