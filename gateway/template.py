@@ -247,12 +247,13 @@ class TemplateFolder:
         Raises TemplateError where the import fails, whatever it raised.
         """
         if self._read is None and self.has_code:
-            path = self.path / "template.py"
+            path, name = self.path / "template.py", "gateway_template_" + self.slug.replace("-", "_")
             try:
-                self._read = import_file(path, "gateway_template_" + self.slug.replace("-", "_")).read
+                self._read = import_file(path, name).read
             except MemoryError:
                 raise
             except BaseException as error:
+                sys.modules.pop(name, None)  # also where it has no `read`: what is half there is not used
                 msg = f"{path}: {describe(error)}"
                 raise TemplateError(msg) from error
         return self._read
