@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from gateway import config
+import msgspec
+
+from gateway import config, rulebook
+from gateway.cli.templates import in_words
+from gateway.models import Event, Ignored
+from gateway.plugins import builtin_dir
+from gateway.rules import Condition, IgnoreRule, SeverityRules
+from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
+from gateway.verify import Handshake, Verification
 
 HERE = Path(__file__).parent
+MADE = "<!-- Made by docs/generate.py from the code: change it there. -->"
 
 
 def settings_page() -> str:
     """docs/settings.md, from the fields of Settings and the docstring under each."""
-    (struct,) = (
-        node
-        for node in ast.parse(inspect.getsource(config)).body
-        if isinstance(node, ast.ClassDef) and node.name == "Settings"
-    )
+    said = docstrings(config.Settings)
     defaults = config.Settings()
     lines = [
         "# Settings",
@@ -29,18 +40,345 @@ def settings_page() -> str:
         "| Setting | Default | What it is |",
         "| --- | --- | --- |",
     ]
-    for field, text in zip(struct.body[1:], struct.body[2:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            name = field.target.id
-            default = getattr(defaults, name)
-            words = " ".join(str(ast.literal_eval(text.value)).split()).replace("|", "\\|")
-            shown = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-            lines.append(f"| `GATEWAY_{name.upper()}` | {shown} | {words} |")
+    for field in msgspec.structs.fields(config.Settings):
+        default = getattr(defaults, field.name)
+        shown = "" if default in (None, "") else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        lines.append(f"| `GATEWAY_{field.name.upper()}` | {shown} | {cell(said[field.name])} |")
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page}
+def contract_page() -> str:
+    """docs/contract.md, from the Structs that template.toml is read into, and what template.py is given."""
+    oldest, newest = SUPPORTED_API[0], SUPPORTED_API[-1]
+    readable = f"`api = {oldest}`" if oldest == newest else f"`api = {oldest}` to `api = {newest}`"
+    parts = [
+        MADE,
+        "# The contract of a template",
+        f"""
+        A template is a folder that says how one vendor's webhook is read. This page is the reference: every key there is.
+        [The tutorial](tutorial.md) makes a template step by step; [one voice](template-style.md) says what to put into a field.
+
+        | In the folder | What it is |
+        | --- | --- |
+        | `template.toml` | what is read, and what the vendor's words mean, as data |
+        | `template.py` | `read(request)`, only where a table does not suffice |
+        | `README.md` | the vendor's own steps, numbered; `{{endpoint_url}}` stands for the integration's URL |
+        | `samples/X_firing.json` | a payload; `.http` where headers or query matter, `.xml`, `.txt` and `.form` too |
+        | `samples/X_firing.expected.json` | the events that are expected of it |
+        | `samples/provenance.toml` | for each sample where it comes from: `documented`, `captured` or `adapted`, its `url` and `date` |
+
+        The metadata is read without importing code. A key that is not on this page is an error, with the nearest one that is.
+        This gateway reads {readable}.
+        """,
+        "## template.toml",
+        keys(TemplateFile),
+        f"""
+        An integration may set these for itself, over its template: {", ".join(f"`{key}`" for key in SETTINGS_KEYS)}. `fields` and
+        `severity` are merged key by key, the others replaced as a whole.
+        """,
+        "## [fields]",
+        """
+        Each is a text with holes, [the mapping language](mapping.md). A field that finds nothing is absent, and the alert
+        keeps what it knew.
+        """,
+        keys(FieldTexts),
+        limits(),
+        "## [open], [close], [update]",
+        f"{inspect.cleandoc(Condition.__doc__ or '')} [Rules](rules.md) shows each.",
+        keys(Condition),
+        "## [[ignore]]",
+        f"{inspect.cleandoc(IgnoreRule.__doc__ or '')} It has the keys of a condition, and:",
+        keys(IgnoreRule, without=Condition),
+        "## [severity]",
+        inspect.cleandoc(SeverityRules.__doc__ or ""),
+        keys(SeverityRules),
+        "## [verification]",
+        f"{inspect.cleandoc(Verification.__doc__ or '')} [Verification](verification.md) shows vendors.",
+        keys(Verification),
+        "## [handshake]",
+        inspect.cleandoc(Handshake.__doc__ or ""),
+        keys(Handshake),
+        "## template.py",
+        """
+        One function, `read(request)`, that gives `Event` or `Ignored`, as a list or a generator. It imports `gateway`, msgspec and
+        the standard library, keeps nothing between two messages, and asks neither the clock nor the network. Declare what is
+        read as a msgspec Struct; what does not fit is then named with its path.
+
+        ```toml title="template.toml"
+        api = 1
+        name = "Acme"
+
+        [open]
+        is_one_of = ["down"]
+
+        [close]
+        is_one_of = ["up"]
+        ```
+
+        ```python title="template.py"
+        from collections.abc import Iterator
+
+        import msgspec
+        from gateway import Event, Ignored, Request
+
+
+        class Check(msgspec.Struct):
+            id: str
+            state: str
+            title: str = ""
+            drill: bool = False
+
+
+        class Body(msgspec.Struct):
+            checks: list[Check]
+
+
+        def read(request: Request) -> Iterator[Event | Ignored]:
+            for check in request.decode(Body).checks:
+                if check.drill:
+                    yield Ignored("a drill")
+                else:
+                    yield Event(source_id=check.id, source_status=check.state, subject=check.title)
+        ```
+
+        ```json title="message"
+        {"checks": [{"id": 7, "state": "down", "title": "Site is down"}, {"id": 8, "state": "down", "drill": true}]}
+        ```
+
+        ```json title="events"
+        [
+          {"action": "open", "source": "Acme", "source_id": "7", "subject": "Site is down"},
+          {"action": "ignore", "reason": "a drill"}
+        ]
+        ```
+
+        A message that does not fit is kept, can be replayed, and opens an alert that says what is wrong with it:
+
+        ```json title="message"
+        {"checks": [{"id": "7"}]}
+        ```
+
+        ```text title="unreadable"
+        Object missing required field `state` - at `$.checks[0]`
+        ```
+        """,
+        "### Request",
+        inspect.cleandoc(Request.__doc__ or ""),
+        f"""
+        - `request.{signature(Request.decode)}`: {sentence(Request.decode)}
+        - `request.scope`: {sentence(Request.scope.fget)}
+        """,
+        "### Event",
+        inspect.cleandoc(Event.__doc__ or ""),
+        keys(Event),
+        "### Ignored",
+        inspect.cleandoc(Ignored.__doc__ or ""),
+        keys(Ignored),
+    ]
+    return page(parts)
+
+
+def templates_page() -> str:
+    """docs/templates.md, from the built-in template folders."""
+    folders = [TemplateFolder(path.parent) for path in sorted(builtin_dir().glob("*/template.toml"))]
+    parts = [
+        MADE,
+        "# Templates",
+        f"""
+        {len(folders)} templates are built in. What opens, closes and ranks an alert is data, and an integration can say otherwise
+        for itself. `alert-gateway templates show SLUG` shows a template's fields too, and `--readme` its setup steps.
+        """,
+        table(
+            ("Vendor", "Slug", "Tier", "Channel", "Sender"),
+            [
+                (
+                    f"[{folder.file.name}](#{anchor(folder.file.name)})",
+                    f"`{folder.slug}`",
+                    tier(folder),
+                    folder.file.channel,
+                    sender(folder.file.verification),
+                )
+                for folder in sorted(folders, key=lambda folder: folder.file.name.lower())
+            ],
+        ),
+    ]
+    for folder in sorted(folders, key=lambda folder: folder.file.name.lower()):
+        parts += one_template(folder)
+    return page(parts)
+
+
+def one_template(folder: TemplateFolder) -> list[str]:
+    """The part of docs/templates.md about one template."""
+    file = folder.file
+    rows = [(f"ignored: {rule.reason}", in_words(rule)) for rule in file.ignore]
+    rows += [
+        (verb, in_words(rule))
+        for verb, rule in (("opens", file.open), ("closes", file.close), ("updates", file.update))
+        if rule is not None
+    ]
+    for severity in ("critical", "error", "warning", "info"):
+        rule: Any = getattr(file.severity, severity)
+        if rule:
+            condition = rule if isinstance(rule, Condition) else Condition(is_one_of=list(rule))
+            rows.append((severity, in_words(condition, "source_severity")))
+    rows.append((file.severity.default, "none of these"))
+    facts = [f"{file.channel}", f"takes {' and '.join(file.accepts)}", f"the sender: {sender(file.verification)}"]
+    if file.handshakes:
+        facts.append("answers the vendor's handshake")
+    if file.delivery_id:
+        facts.append(f"a delivery is recorded once, by `{file.delivery_id}`")
+    return [
+        f"## {file.name}",
+        f"{'; '.join(facts)}. " + (f"[The vendor's page]({file.docs_url})." if file.docs_url else ""),
+        table(("Then", "When"), [(f"**{then}**", code_in(when)) for then, when in rows]),
+    ]
+
+
+def tier(folder: TemplateFolder) -> str:
+    """The tier of a template, where this gateway can compute it."""
+    if importlib.util.find_spec("gateway.tiers") is None:
+        return ""
+    return ""
+
+
+def sender(verification: Verification) -> str:
+    """How senders are verified, in a few words."""
+    where = f"`{verification.header or verification.value}`"
+    match verification.kind:
+        case "token":
+            return f"token in {where}"
+        case "hmac":
+            return f"HMAC-{verification.algorithm.upper()} in {where}"
+        case "standard_webhooks":
+            return "Standard Webhooks"
+        case "basic":
+            return "basic authentication"
+        case "bearer":
+            return "bearer token"
+    return "by the URL alone"
+
+
+PAGES = {"settings.md": settings_page, "contract.md": contract_page, "templates.md": templates_page}
+
+
+# how it is written
+
+
+def page(parts: Iterable[str]) -> str:
+    """Parts with an empty line between them; each may be indented as a whole."""
+    return "\n\n".join(textwrap.dedent(part).strip() for part in parts if part.strip()) + "\n"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def keys(struct: type[msgspec.Struct], without: type[msgspec.Struct] | None = None) -> str:
+    """The fields of a Struct, the docstring under each."""
+    said = docstrings(struct)
+    known = {field.name for field in msgspec.structs.fields(without)} if without else set()
+    rows = []
+    for field in msgspec.structs.fields(struct):
+        if field.name in known:
+            continue
+        needed = field.required
+        default = "needed" if needed else shown(field.default, field.default_factory)
+        rows.append((f"`{field.encode_name}`", kind(field.type), default, cell(said.get(field.name, "see above"))))
+    return table(("Key", "Kind", "Default", "What it is"), rows)
+
+
+def shown(default: Any, factory: Any) -> str:
+    """A default, in words of TOML; nothing where there is none."""
+    value = factory() if factory is not msgspec.NODEFAULT and callable(factory) else default
+    if value in (None, "", (), [], {}) or value is False or isinstance(value, msgspec.Struct):
+        return "false" if value is False else ""
+    return f"`{msgspec.json.encode(value).decode()}`"
+
+
+def kind(hint: Any) -> str:
+    """A type, as people say it."""
+    plain: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    plain |= {Condition: "condition", IgnoreRule: "condition with a reason", Verification: "table", Handshake: "table"}
+    plain |= {FieldTexts: "table", SeverityRules: "table"}
+    if hint in plain:
+        return plain[hint]
+    origin, inner = typing.get_origin(hint), [part for part in typing.get_args(hint) if part is not type(None)]
+    if origin is typing.Literal:
+        return " ".join(f"`{word}`" for word in inner)
+    if origin in (list, tuple):
+        inner = [part for part in inner if part is not Ellipsis]
+        return f"list of {plural(kind(inner[0]))}"
+    if origin is dict:
+        return "table of texts"
+    if inner:
+        words = [kind(part) for part in inner]
+        return words[0] if len(words) == 1 else " or ".join(dict.fromkeys(words))
+    return getattr(hint, "__name__", str(hint))
+
+
+def plural(words: str) -> str:
+    """Several of a kind."""
+    if words.startswith("condition with"):
+        return words.replace("condition", "conditions", 1)
+    if words.startswith("text or"):
+        return "texts or numbers"
+    return words if words.startswith("`") else f"{words}s"
+
+
+def limits() -> str:
+    """How much of a field is kept."""
+    sizes = ", ".join(f"`{name}` {size:,}" for name, size in rulebook.LIMITS.items())
+    return (
+        f"Of long texts the beginning is kept, in characters: {sizes}. `source_id` may have {rulebook.MAX_ID:,} and is never cut. "
+        f"A message holds at most {rulebook.MAX_EVENTS:,} events, an event {rulebook.MAX_TAGS} tags."
+    )
+
+
+def docstrings(struct: type) -> dict[str, str]:
+    """What stands under each field of a class, those of its bases too; raises KeyError's reason where one has nothing."""
+    found: dict[str, str] = {}
+    for base in reversed(struct.__mro__):
+        if base.__module__.split(".")[0] != "gateway":
+            continue
+        (body,) = (
+            node.body for node in ast.parse(textwrap.dedent(inspect.getsource(base))).body if isinstance(node, ast.ClassDef)
+        )
+        for field, text in zip(body, body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+                found[field.target.id] = str(ast.literal_eval(text.value))
+    return found
+
+
+def signature(function: Any) -> str:
+    """A method's name and arguments, as they are written."""
+    given = inspect.signature(function)
+    parameters = [parameter for parameter in given.parameters.values() if parameter.name != "self"]
+    return f"{function.__name__}{given.replace(parameters=parameters)}".replace("'", "")
+
+
+def sentence(function: Any) -> str:
+    """A docstring on one line."""
+    return " ".join(inspect.cleandoc(function.__doc__ or "").split())
+
+
+def cell(text: str) -> str:
+    """Text that fits into a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def anchor(title: str) -> str:
+    """What a heading is linked by."""
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title.lower()))
+
+
+def code_in(text: str) -> str:
+    """A rule's words, with what Markdown would take for its own made harmless."""
+    return cell(text).replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_").replace("[", "\\[").replace("`", "\\`")
+
 
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        (HERE / name).write_text(page(), encoding="utf-8")
+    for name, make in PAGES.items():
+        (HERE / name).write_text(make(), encoding="utf-8")

@@ -132,6 +132,7 @@ def _greet(settings: Settings, url: str, made: Sequence[Made], *, as_json: bool)
             lines += [
                 "",
                 f"and see it with: {_program()} alerts list --status all --data {shlex.quote(str(settings.data.absolute()))}",
+                f"A vendor's own sample: {_program()} send datadog --to URL",
             ]
         lines += [
             "",

@@ -16,13 +16,15 @@ from typing import Any
 import msgspec
 
 from gateway.mapping import to_text
-from gateway.proposal.words import meaning_of, words_of
+from gateway.proposal.words import meaning_of, vocabulary, words_of
 
 MOST_COLUMNS = 2000
 MOST_ROWS = 200
 _DEPTH = 7
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LISTS = frozenset("alerts alert events event incidents problems issues alarms records messages items entries notifications".split())
+_LISTS = vocabulary(
+    "alerts alert events event incidents problems issues alarms records messages items entries notifications"
+)
 _LEAST_LIKENESS = 3
 
 

@@ -15,37 +15,43 @@ from gateway.models import Severity
 
 Meaning = Literal["open", "close", "update", "test"]
 
+
+def vocabulary(text: str) -> frozenset[str]:
+    """Words that are written one after the other."""
+    return frozenset(text.split())
+
+
 MEANINGS: dict[Meaning, frozenset[str]] = {
-    "close": frozenset(
+    "close": vocabulary(
         "resolved resolve recovered recovery recover ok okay up closed close cleared clear normal healthy success passed pass "
         "passing fixed inactive ended end restored completed complete succeeded solved deactivated off online good green "
-        "finished available operational".split()
+        "finished available operational"
     ),
-    "update": frozenset(
+    "update": vocabulary(
         "acknowledged acknowledge ack acked acknowledgement unacknowledged assigned reassigned delegated commented annotated "
-        "annotation escalated updated update snoozed".split()
+        "annotation escalated updated update snoozed"
     ),
-    "test": frozenset("test testing ping".split()),
-    "open": frozenset(
+    "test": vocabulary("test testing ping"),
+    "open": vocabulary(
         "firing fire fired triggered trigger retriggered alerting alert alarm problem down open opened reopened failed failing "
         "fail failure activated active critical crit warning warn error unhealthy started start raised raise breached breach "
-        "violated violation outage degraded unknown nodata triggering created new bad red yellow offline unavailable major "
-        "minor emergency disaster fatal unreachable exceeded late missed on incident".split()
+        "violated violation outage unresolved ongoing unsolved degraded unknown nodata triggering created new bad red yellow offline unavailable major "
+        "minor emergency disaster fatal unreachable exceeded late missed on incident"
     ),
 }
 SEVERITY_WORDS: dict[Severity, frozenset[str]] = {
-    "critical": frozenset(
-        "critical crit fatal emergency emerg disaster panic p1 p0 sev1 s1 sev0 urgent highest blocker page".split()
+    "critical": vocabulary(
+        "critical crit fatal emergency emerg disaster panic p1 p0 sev1 s1 sev0 urgent highest blocker page"
     ),
-    "error": frozenset("error err major high p2 sev2 s2 severe alert average".split()),
-    "warning": frozenset("warning warn minor medium moderate p3 sev3 s3 normal".split()),
-    "info": frozenset("info information informational low lowest notice p4 p5 sev4 sev5 s4 debug none trivial".split()),
+    "error": vocabulary("error err major high p2 sev2 s2 severe alert average"),
+    "warning": vocabulary("warning warn minor medium moderate p3 sev3 s3 normal"),
+    "info": vocabulary("info information informational low lowest notice p4 p5 sev4 sev5 s4 debug none trivial"),
 }
-TRUE_OPENS = frozenset(
-    "firing active alerting down triggered failing failed problem unhealthy open alarm breached is_down offline".split()
+TRUE_OPENS = vocabulary(
+    "firing active alerting down triggered failing failed problem unhealthy open alarm breached is_down offline"
 )
-TRUE_CLOSES = frozenset(
-    "resolved recovered normal ok up healthy closed success cleared recovery passing passed online restored".split()
+TRUE_CLOSES = vocabulary(
+    "resolved recovered normal ok up healthy closed success cleared recovery passing passed online restored"
 )
 _NEGATIONS = frozenset({"not", "no", "non", "un"})
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

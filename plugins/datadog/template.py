@@ -31,7 +31,11 @@ _MONITOR_LINK = re.compile(r"https://[A-Za-z0-9.-]+/monitors[/#](?P<id>[0-9]+)[^
 
 
 class Variables(msgspec.Struct, frozen=True, kw_only=True, rename={"event_id": "id"}):
-    """A payload whose keys are the names of Datadog's variables in lower case; all are optional."""
+    """
+    A payload whose keys are the names of Datadog's variables in lower case; all are optional.
+
+    The payload is the user's to write. The keys at the end are plain words that people give to the same variables.
+    """
 
     alert_transition: Word = None
     alert_cycle_key: Word = None
@@ -52,6 +56,13 @@ class Variables(msgspec.Struct, frozen=True, kw_only=True, rename={"event_id": "
     date: Word = None
     last_updated: Word = None
     org_name: Word = None
+    monitor_id: Word = None
+    scope: Word = None
+    priority: Word = None
+    title: Word = None
+    body: Word = None
+    url: Word = None
+    host: Word = None
 
 
 class Org(msgspec.Struct, frozen=True):
@@ -99,30 +110,30 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
     `$ALERT_CYCLE_KEY` links events from the time an alert triggers until it resolves; `$AGGREG_KEY` joins events that belong
     together; `$ALERT_ID` is the monitor's, which with `$ALERT_SCOPE` names one group of it.
     """
-    title = title_of(said(sent.alert_title) or said(sent.event_title) or "")
+    title = title_of(said(sent.alert_title) or said(sent.event_title) or said(sent.title) or "")
     # "Null" is a transition in its own right, and template.toml says what it means; a title that names one is believed first.
     null = "Null" if str(sent.alert_transition).strip().lower() == "null" else None
     status = said(sent.alert_transition) or title.transition or null
     if status is None:
         yield Ignored("the payload names no transition: add alert_transition, as the setup steps say")
         return
-    scope = said(sent.alert_scope)
-    monitor = said(sent.alert_id)
+    scope = said(sent.alert_scope) or said(sent.scope)
+    monitor = said(sent.alert_id) or said(sent.monitor_id)
     group = monitor and (f"{monitor} {scope}" if scope else monitor)
     identity = said(sent.alert_cycle_key) or said(sent.aggreg_key) or group or said(sent.event_id)
     if identity is None:
         msg = "no alert_cycle_key, aggreg_key, alert_id or id: nothing ties a recovery to its problem"
         raise UnreadableError(msg)
-    host = said(sent.hostname)
-    priority = said(sent.alert_priority)
+    host = said(sent.hostname) or said(sent.host)
+    priority = said(sent.alert_priority) or said(sent.priority)
     yield Event(
         source_id=identity,
         source_name=said(sent.org_name),
-        source_url=said(sent.link),
+        source_url=said(sent.link) or said(sent.url),
         source_status=status,
         source_severity=priority if priority and _PRIORITY.fullmatch(priority) else said(sent.alert_type) or title.priority,
         subject=title._replace(scope=title.scope or scope).subject or monitor or identity,
-        description=paragraphs(sent.alert_status, said(sent.text_only_msg) or sent.event_msg),
+        description=paragraphs(sent.alert_status, said(sent.text_only_msg) or said(sent.event_msg) or sent.body),
         tags=(*words(sent.tags), *words(scope), *((f"host:{host}",) if host else ())),
         occurred_at=moment(sent.date) or moment(sent.last_updated),
     )
