@@ -123,7 +123,7 @@ def contract_page() -> str:
 
 
         class Check(msgspec.Struct):
-            id: str
+            id: int | str
             state: str
             title: str = ""
             drill: bool = False
@@ -138,7 +138,7 @@ def contract_page() -> str:
                 if check.drill:
                     yield Ignored("a drill")
                 else:
-                    yield Event(source_id=check.id, source_status=check.state, subject=check.title)
+                    yield Event(source_id=str(check.id), source_status=check.state, subject=check.title)
         ```
 
         ```json title="message"
@@ -196,7 +196,7 @@ def templates_page() -> str:
                     f"`{folder.slug}`",
                     tier(folder),
                     folder.file.channel,
-                    sender(folder.file.verification),
+                    sender(folder.file),
                 )
                 for folder in sorted(folders, key=lambda folder: folder.file.name.lower())
             ],
@@ -222,7 +222,7 @@ def one_template(folder: TemplateFolder) -> list[str]:
             condition = rule if isinstance(rule, Condition) else Condition(is_one_of=list(rule))
             rows.append((severity, in_words(condition, "source_severity")))
     rows.append((file.severity.default, "none of these"))
-    facts = [f"{file.channel}", f"takes {' and '.join(file.accepts)}", f"the sender: {sender(file.verification)}"]
+    facts = [f"{file.channel}", f"takes {' and '.join(file.accepts)}", f"the sender: {sender(file)}"]
     if file.handshakes:
         facts.append("answers the vendor's handshake")
     if file.delivery_id:
@@ -241,8 +241,14 @@ def tier(folder: TemplateFolder) -> str:
     return ""
 
 
-def sender(verification: Verification) -> str:
+def sender(file: TemplateFile) -> str:
     """How senders are verified, in a few words."""
+    specs: Any = file.verification
+    return " or ".join(believed(spec) for spec in (specs if isinstance(specs, list) else [specs]))
+
+
+def believed(verification: Verification) -> str:
+    """One way to verify a sender."""
     where = f"`{verification.header or verification.value}`"
     match verification.kind:
         case "token":

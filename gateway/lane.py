@@ -200,9 +200,13 @@ class Lane:
 
 
 def reader_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a reading process: what Python needs and the settings that templates may know."""
+    """
+    The environment for a reading process: what Python needs and the settings that templates may know.
+
+    Its memory is limited by address space, of which glibc would reserve 64 MiB for each thread without a word of it used.
+    """
     source = os.environ if environ is None else environ
     settings = ("GATEWAY_PLUGINS_DIR", "GATEWAY_LOAD_PLUGINS", "GATEWAY_TRACE_PLUGINS", "GATEWAY_MAX_DECODED")
     limits = ("GATEWAY_READ_MEMORY", "GATEWAY_LOG_LEVEL")
     kept = {name: value for name, value in source.items() if not name.startswith("GATEWAY_")}
-    return kept | {name: source[name] for name in (*settings, *limits) if name in source}
+    return {"MALLOC_ARENA_MAX": "1"} | kept | {name: source[name] for name in (*settings, *limits) if name in source}

@@ -100,9 +100,9 @@ def command(
     with contextlib.redirect_stdout(sys.stderr):
         tried = bench.request(template, body, sent, query.removeprefix("?"))
     if session.out.as_json:
-        session.out.json(_shape(tried, own))
+        session.out.json(shape_of(tried, own))
     else:
-        _explain(session, tried, own, len(body))
+        explain(session, tried, own, len(body))
     return FAILED if tried.error is not None else OK
 
 
@@ -119,7 +119,8 @@ def _answer_lines(session: Session, own: dict[str, Any], template: str | None, f
     return OK
 
 
-def _shape(tried: Tried, own: dict[str, Any]) -> dict[str, Any]:
+def shape_of(tried: Tried, own: dict[str, Any]) -> dict[str, Any]:
+    """What was read, for programs."""
     events = [
         event_shape(reading) | {"fields": fields_of(reading, tried, own), "trace": list(reading.trace)}
         for reading in tried.readings
@@ -131,7 +132,8 @@ def _shape(tried: Tried, own: dict[str, Any]) -> dict[str, Any]:
     return {"template": tried.template, "events": events, "error": tried.error}
 
 
-def _explain(session: Session, tried: Tried, own: dict[str, Any], size: int) -> None:
+def explain(session: Session, tried: Tried, own: dict[str, Any], size: int) -> None:
+    """Print what was read, field by field, and what would be done about it."""
     out = session.out
     out.lines([f"{tried.template} reads {size} bytes", ""])
     if tried.error is not None:

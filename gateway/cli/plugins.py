@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
+from gateway.cli.plugins_check import check, preview
+from gateway.cli.plugins_new import new
+
 from gateway.cli.session import Session
 from gateway.cli.words import Group, limited, shared
 
@@ -27,3 +30,7 @@ def list_plugins(session: Session, limit: int) -> None:
     infos = session.plugins_with_code.infos[:limit]
     columns = ("name", "origin", "distribution", "version", "templates", "hooks", "error")
     session.out.rows([msgspec.to_builtins(info) for info in infos], columns, empty="no plugins")
+
+
+for one in (new, check, preview):
+    command.add_command(one)

@@ -9,6 +9,7 @@ the same proposal.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -33,7 +34,8 @@ class Proposal(msgspec.Struct, kw_only=True):
     What a template might say.
 
     `rules` are the words under `open`, `close`, `update` and `ignore`; `severities` those under `[severity]`. `unplaced` are
-    words of the status that nobody could place. `missing` are the fields that were looked for and not found.
+    words of the status that nobody could place. `missing` are the fields that were looked for and not found. `roles` say of
+    each payload whether it opens or closes, as far as that can be told.
     """
 
     each: str | None = None
@@ -43,6 +45,7 @@ class Proposal(msgspec.Struct, kw_only=True):
     unplaced: list[str] = []
     missing: list[str] = []
     notes: list[str] = []
+    roles: list[Literal["open", "close"] | None] = []
 
     def guess(self, field: str) -> Guess | None:
         """The guess for a field, None where there is none."""
@@ -66,7 +69,14 @@ def propose(payloads: Sequence[Payload]) -> Proposal:
         unplaced=statuses.unplaced,
         missing=[field for field in WANTED if field not in by_field],
         notes=_notes(table, statuses),
+        roles=[_role(at, table, statuses) for at in range(len(payloads))],
     )
+
+
+def _role(payload: int, table: Table, statuses: Statuses) -> Literal["open", "close"] | None:
+    if any(table.origin[row] == payload for row in statuses.opens):
+        return "open"
+    return "close" if any(table.origin[row] == payload for row in statuses.closes) else None
 
 
 def _severities(table: Table, statuses: Statuses, guess: Guess | None) -> dict[str, list[str]]:

@@ -40,12 +40,12 @@ _PAGES = {
     "web": 1,
 }
 _NO_PAGES = vocabulary(
-    "api logo image img icon avatar silence runbook webhook callback ack acknowledge acknowledged docs documentation self snapshot "
-    "unsubscribe policy home external org account settings dashboard panel profile hook endpoint target"
+    "api logo image img icon avatar silence runbook webhook callback ack acknowledge acknowledged docs documentation self "
+    "snapshot unsubscribe policy home external org account settings dashboard panel profile hook endpoint target"
 )
 _SOURCES = {
-    "account": 5, "organization": 5, "organisation": 5, "org": 5, "site": 5, "cluster": 5, "workspace": 5, "project": 4, "tenant": 4,
-    "environment": 3, "env": 2, "hostname": 4, "host": 4, "server": 3, "instance": 3, "service": 2, "app": 2, "application": 2,
+    "account": 5, "organization": 5, "organisation": 5, "org": 5, "site": 5, "cluster": 5, "workspace": 5, "project": 4,
+    "tenant": 4,    "environment": 3, "env": 2, "hostname": 4, "host": 4, "server": 3, "instance": 3, "service": 2, "app": 2, "application": 2,
     "group": 2, "namespace": 2, "region": 1,
 }  # fmt: skip
 _TIMES = {

@@ -16,8 +16,8 @@ _CHECKS = vocabulary(
 )
 _OWNERS = vocabulary(
     "account org organization organisation user team tenant customer project app application workspace policy contact "
-    "integration installation webhook hook version message notification delivery request trace span group location region channel "
-    "product class type api license family parent session transaction ack"
+    "integration installation webhook hook version message notification delivery request trace span group location region "
+    "channel product class type api license family parent session transaction ack"
 )
 _HOSTS = ("host", "hostname", "server", "device", "instance", "node", "machine")
 _CHECKED = ("service", "check", "monitor", "sensor", "rule", "alertname", "probe", "job")

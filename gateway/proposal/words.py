@@ -35,8 +35,8 @@ MEANINGS: dict[Meaning, frozenset[str]] = {
     "open": vocabulary(
         "firing fire fired triggered trigger retriggered alerting alert alarm problem down open opened reopened failed failing "
         "fail failure activated active critical crit warning warn error unhealthy started start raised raise breached breach "
-        "violated violation outage unresolved ongoing unsolved degraded unknown nodata triggering created new bad red yellow offline unavailable major "
-        "minor emergency disaster fatal unreachable exceeded late missed on incident"
+        "violated violation outage unresolved ongoing unsolved degraded unknown nodata triggering created new bad red yellow "
+        "offline unavailable major minor emergency disaster fatal unreachable exceeded late missed on incident"
     ),
 }
 SEVERITY_WORDS: dict[Severity, frozenset[str]] = {

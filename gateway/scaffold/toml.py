@@ -9,15 +9,19 @@ from gateway.proposal import Guess, Proposal
 
 _QUESTIONS = {
     "source_id": (
-        "the vendor's own id of the problem, or of the check where a problem has none, verbatim. The same in a problem and in "
-        "its recovery. Never the title, never a text with the status or a count in it",
+        (
+            "the vendor's own id of the problem, or of the check where a problem has none, verbatim. The same in a problem and in "
+            "its recovery. Never the title, never a text with the status or a count in it"
+        ),
         '"{incident.id}"',
     ),
     "source_status": ("the vendor's own word for what is going on, untouched", '"{status}"'),
     "source_severity": ("the vendor's own severity, untouched; leave it out where there is none", '"{severity}"'),
     "subject": (
-        "what is wrong and where, in the vendor's words, without the status in front and without the vendor's name; the same "
-        "for the problem and for its recovery where that can be had",
+        (
+            "what is wrong and where, in the vendor's words, without the status in front and without the vendor's name; the same "
+            "for the problem and for its recovery where that can be had"
+        ),
         '"{check.name} on {host}"',
     ),
     "description": ("what else helps: the value and the limit, the reason, the runbook's link", '"{message}"'),
@@ -26,8 +30,10 @@ _QUESTIONS = {
         '"{url}"',
     ),
     "source_name": (
-        "which instance of the vendor's things it is: account, site, cluster, host. It must be the same when the problem "
-        "fires and when it recovers; leave it out where the vendor has none",
+        (
+            "which instance of the vendor's things it is: account, site, cluster, host. It must be the same when the problem "
+            "fires and when it recovers; leave it out where the vendor has none"
+        ),
         '"{account.name}"',
     ),
     "occurred_at": (
@@ -48,7 +54,7 @@ _OPTIONAL = ("update",)
 def template_toml(name: str, proposal: Proposal) -> str:
     """The whole file."""
     return (
-        "\n".join([*_head(name), *_each(proposal), *_fields(proposal), *_rules(name, proposal), *_tail(name, proposal)])
+        "\n".join([*_head(name), *_each(proposal), *_fields(proposal), *_rules(proposal), *_tail(name, proposal)])
         + "\n"
     )
 
@@ -61,11 +67,12 @@ def toml_text(text: str) -> str:
 
 
 def _head(name: str) -> Iterator[str]:
-    yield f"# How Alert Gateway reads webhooks of {' '.join(name.split())}. Each TODO is a question; `alert-gateway plugins check` says what is next."
+    yield f"# How Alert Gateway reads webhooks of {' '.join(name.split())}."
+    yield "# `alert-gateway plugins check` says what is still to do in it, `plugins preview` what a sample gives."
     yield "api = 1"
     yield f"name = {toml_text(name)}"
     yield 'channel = "API"'
-    yield from _todo("the page where the vendor documents the webhook, https://…")
+    yield from _todo("the page where the vendor documents the webhook: an https address")
     yield 'docs_url = ""'
     yield from _todo("where the gallery shows it, such as observability, infrastructure, uptime, logs, security")
     yield "categories = []"
@@ -99,14 +106,12 @@ def _because(guess: Guess) -> str:
     return f"A guess ({guess.confidence}): {guess.why}.{others}"
 
 
-def _rules(name: str, proposal: Proposal) -> Iterator[str]:
+def _rules(proposal: Proposal) -> Iterator[str]:
     for action, question in _RULES.items():
         words = proposal.rules.get(action)
         yield ""
         if words:
-            yield from _wrapped(
-                f"Seen in the payloads. See in {' '.join(name.split())}'s documentation whether there are more: {question}."
-            )
+            yield from _wrapped(f"Seen in the payloads. Its documentation may have more: {question}.")
             yield f"[{action}]"
             yield f"is_one_of = [{', '.join(map(toml_text, words))}]"
         elif action in _OPTIONAL:

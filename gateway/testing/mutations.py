@@ -39,9 +39,9 @@ def mutations(data: Any) -> Iterator[tuple[Path, str, Any]]:
     """Where, what, and the payload with this one field changed. What is not changed is shared: do not write into it."""
     for path in paths(data):
         if path:
-            yield path, DROPPED, _changed(data, path, drop=True)
+            yield path, DROPPED, mutated(data, path, drop=True)
         for name, value in VALUES:
-            yield path, name, _changed(data, path, value)
+            yield path, name, mutated(data, path, value)
 
 
 def paths(data: Any, at: Path = ()) -> Iterator[Path]:
@@ -61,13 +61,14 @@ def spoken(path: Path) -> str:
     return text.removeprefix(".") or "the whole message"
 
 
-def _changed(data: Any, path: Path, value: Any = None, *, drop: bool = False) -> Any:
+def mutated(data: Any, path: Path, value: Any = None, *, drop: bool = False) -> Any:
+    """The payload with another value at this place, or with none there. The rest is shared with it."""
     if not path:
         return value
     head, rest = path[0], path[1:]
     copy = data.copy()
     if rest or not drop:
-        copy[head] = _changed(data[head], rest, value, drop=drop)
+        copy[head] = mutated(data[head], rest, value, drop=drop)
     else:
         del copy[head]
     return copy
