@@ -16,8 +16,8 @@ import msgspec
 
 from gateway import config, rulebook
 from gateway.cli.templates import in_words
+from gateway.loader import builtin_dir
 from gateway.models import Event, Ignored
-from gateway.plugins import builtin_dir
 from gateway.rules import Condition, IgnoreRule, SeverityRules
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
 from gateway.verify import Handshake, Verification

@@ -70,8 +70,8 @@ def laws_of(folder: Path, *, python: str = sys.executable) -> list[Law]:
     """Every law, held to this folder; raises PluginError where the suite cannot run."""
     if importlib.util.find_spec("pytest") is None:
         msg = (
-            "pytest is not installed, and the laws are tests; install the extra: "
-            "`alert-gateway plugins install 'alert-gateway[testing]'`, or pip install 'alert-gateway[testing]'"
+            "pytest is not installed, and the laws are tests; install the extra `testing` in the way that the gateway was "
+            "installed: pip install 'alert-gateway[testing]'"
         )
         raise PluginError(msg)
     with tempfile.TemporaryDirectory(prefix="alert-gateway-check-") as place:
@@ -81,7 +81,15 @@ def laws_of(folder: Path, *, python: str = sys.executable) -> list[Law]:
         verdicts = base / "verdicts.jsonl"
         command = [
             *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "gateway.testing.verdicts"),
-            *("-c", str(base / "pytest.ini"), "--rootdir", place, "--verdicts", str(verdicts), str(base / "test_template.py")),
+            *(
+                "-c",
+                str(base / "pytest.ini"),
+                "--rootdir",
+                place,
+                "--verdicts",
+                str(verdicts),
+                str(base / "test_template.py"),
+            ),
         ]
         environ = {key: value for key, value in os.environ.items() if not key.startswith((PREFIX, "PYTEST_"))}
         try:
@@ -137,4 +145,8 @@ def _told(text: str) -> list[str]:
         problems = [line.removeprefix("  - ") for line in lines if line.startswith("  - ")]
         fix = [f"fix: {line.removeprefix('  fix: ')}" for line in lines if line.startswith("  fix: ")]
         return [*(f"{where}: {problem.removeprefix(lines[0] + ': ')}" for problem in problems), *fix]
-    return [next((line[2:].strip() for line in reversed(lines) if line.startswith("E ")), lines[-1] if lines else "it failed")]
+    return [
+        next(
+            (line[2:].strip() for line in reversed(lines) if line.startswith("E ")), lines[-1] if lines else "it failed"
+        )
+    ]

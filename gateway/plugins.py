@@ -1,28 +1,19 @@
 """
-What is installed: built-in templates, pip packages and files in `plugins_dir`, through one loader.
+What is installed, once `loader` has found it: the templates, the notifiers, and the hooks, called one plugin at a time.
 
-Metadata is read without importing a plugin's code. Each plugin is loaded on its own: a broken one is listed with its error
-and stops nothing else.
+A plugin that is broken, or raises, is listed or named with its error and stops nothing else.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import inspect
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pluggy
 
-import gateway
 from gateway import hookspecs
 from gateway.config import Settings
 from gateway.errors import (
@@ -35,14 +26,11 @@ from gateway.errors import (
 )
 from gateway.hookspecs import hookimpl
 from gateway.models import Channel, Event, Ignored, Integration
-from gateway.template import Read, Request, TemplateFile, TemplateFolder, describe, import_file
+from gateway.template import Read, Request, TemplateFile, TemplateFolder, describe
 
 if TYPE_CHECKING:
     from gateway.notifiers.base import Notifier, Outbound
 
-GROUP = "gateway.plugins"
-IMPORT_DEADLINE = 5.0
-"""How many seconds the import of a plugin may take."""
 _log = logging.getLogger("gateway.plugins")
 
 
@@ -123,7 +111,9 @@ class Plugins:
             try:
                 for notifier in cast("Iterable[Notifier]", _called(impl, outbound=outbound)):
                     if notifiers.setdefault(notifier.kind, notifier) is not notifier:
-                        _log.warning("the notifier %r of %s is not used: the kind is taken", notifier.kind, impl.plugin_name)
+                        _log.warning(
+                            "the notifier %r of %s is not used: the kind is taken", notifier.kind, impl.plugin_name
+                        )
             except Exception as error:  # noqa: BLE001
                 _log.warning("notifiers of %s are not used: %s", impl.plugin_name, describe(error))
         return notifiers
@@ -259,137 +249,6 @@ class _TemplateReader:
         return request.table(request)
 
 
-class _Templates:
-    """A plugin that brings template folders and nothing else."""
-
-    def __init__(self, folders: Callable[[], Iterable[TemplateFolder]]) -> None:
-        self._folders = folders
-
-    @hookimpl
-    def register_templates(self) -> Iterable[TemplateFolder]:
-        return self._folders()
-
-
-def load_plugins(settings: Settings, *, code: bool = False, templates: bool = True) -> Plugins:
-    """
-    Everything installed; without `templates` only plugins that are more than template folders.
-
-    Those are imported only where `code` is asked for.
-
-    Never raises because of a plugin.
-    """
-    plugins = Plugins(settings, templates=templates)
-    version = gateway.__version__
-    plugins.add(
-        _Templates(lambda: _folders(builtin_dir())),
-        PluginInfo(name="built-in", origin="built-in", distribution="alert-gateway", version=version),
-    )
-    allowed = None if settings.load_plugins is None else _names(settings.load_plugins)
-    for entry in sorted(_entries(), key=lambda entry: entry.name):
-        _load_entry(plugins, entry, allowed, code=code)
-    if settings.plugins_dir is not None:
-        _load_dir(plugins, settings.plugins_dir, code=code)
-    return plugins
-
-
-def builtin_dir() -> Path:
-    """Where the built-in templates lie: in the wheel, or in a checkout."""
-    here = Path(gateway.__file__).parent
-    inside = here / "_plugins"
-    return inside if inside.is_dir() else here.parent / "plugins"
-
-
-def _entries() -> Iterable[importlib.metadata.EntryPoint]:
-    try:
-        return importlib.metadata.entry_points(group=GROUP)
-    except Exception:  # noqa: BLE001  # one package's broken metadata makes the whole list fail
-        _log.warning("a package's entry points cannot be read; each package is looked at on its own")
-    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
-    for distribution in importlib.metadata.distributions():
-        try:
-            name = _normal(distribution.name)
-            entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        except Exception as error:  # noqa: BLE001
-            _log.warning("the entry points of a package are not read: %s", describe(error))
-        else:
-            found.setdefault(name, entries)  # the first on the path is the one that would be imported
-    return [entry for entries in found.values() for entry in entries]
-
-
-def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, allowed: frozenset[str] | None, *, code: bool) -> None:
-    distribution = entry.dist.name if entry.dist else "unknown"
-    version = entry.dist.version if entry.dist else "unknown"
-    info = PluginInfo(name=entry.name, origin="installed", distribution=distribution, version=version)
-    if allowed is not None and _normal(distribution) not in allowed:
-        info.error = "not loaded: GATEWAY_LOAD_PLUGINS does not name its distribution"
-        plugins.infos.append(info)
-        return
-    try:
-        folder = _folder_of(entry)
-    except Exception as error:  # noqa: BLE001  # a finder of a broken package may raise anything
-        info.error = describe(error)
-        plugins.fail(info)
-        return
-    if folder is not None:
-        template = TemplateFolder(folder, entry.name)
-        plugins.add(_Templates(lambda: [template]), info)
-    elif code:
-        try:
-            with _time_limit(IMPORT_DEADLINE, entry.name):
-                plugin = entry.load()
-                if isinstance(plugin, type):
-                    plugin = plugin()
-        except BaseException as error:  # noqa: BLE001  # also SystemExit at import
-            info.error = describe(error)
-            plugins.fail(info)
-            return
-        plugins.add(_Templates(lambda: [plugin]) if isinstance(plugin, TemplateFolder) else plugin, info)
-    else:
-        plugins.infos.append(info)
-
-
-def _folder_of(entry: importlib.metadata.EntryPoint) -> Path | None:
-    """The folder of a package that is a template, found without importing it; None where it is something else."""
-    top, _, rest = entry.module.partition(".")
-    spec = importlib.util.find_spec(top)
-    if spec is None:
-        msg = f"No module named {top!r}"
-        raise PluginError(msg)
-    for place in spec.submodule_search_locations or ():
-        folder = Path(place, *rest.split(".")) if rest else Path(place)
-        if (folder / "template.toml").is_file():
-            return folder
-    return None
-
-
-def _load_dir(plugins: Plugins, folder: Path, *, code: bool) -> None:
-    info = PluginInfo(name=str(folder), origin="plugins_dir", distribution=str(folder), version="")
-    if not folder.is_dir():
-        info.error = f"GATEWAY_PLUGINS_DIR: {folder} is not a folder"
-        plugins.fail(info)
-        return
-    plugins.add(_Templates(lambda: _folders(folder)), info)
-    for path in sorted(folder.glob("*.py")):
-        one = PluginInfo(name=path.stem, origin="plugins_dir", distribution=str(path), version="")
-        if not code:
-            plugins.infos.append(one)
-            continue
-        try:
-            with _time_limit(IMPORT_DEADLINE, path.stem):
-                plugin = import_file(path, "gateway_plugin_" + path.stem)
-        except BaseException as error:  # noqa: BLE001
-            one.error = describe(error)
-            plugins.fail(one)
-        else:
-            plugins.add(plugin, one)
-
-
-def _folders(folder: Path) -> Iterator[TemplateFolder]:
-    for path in sorted(folder.iterdir()):
-        if (path / "template.toml").is_file():
-            yield TemplateFolder(path)
-
-
 def _head(found: Iterable[Event | Ignored]) -> list[Event | Ignored]:
     from itertools import islice
 
@@ -407,31 +266,3 @@ def _called(impl: pluggy.HookImpl, **known: object) -> Any:
     except BaseException as error:
         msg = f"a hook of the plugin {impl.plugin_name} raised {describe(error)}"
         raise PluginError(msg) from error
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(_normal(name.strip()) for name in text.split(",") if name.strip())
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
-
-
-@contextmanager
-def _time_limit(seconds: float, name: str) -> Iterator[None]:
-    """Interrupt what takes longer, where signals can (in the main thread); elsewhere let it take its time."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def too_long(_signal: int, _frame: FrameType | None) -> None:
-        msg = f"importing {name} took over {seconds:g} s"
-        raise PluginError(msg)
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

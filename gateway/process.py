@@ -69,7 +69,7 @@ async def _with_pulse(work: Coroutine[Any, Any, None], descriptors: Mapping[str,
 
 
 async def _web(settings: Settings, descriptors: Mapping[str, int]) -> None:
-    from gateway.plugins import load_plugins
+    from gateway.loader import load_plugins
     from gateway.web_process import run_web
 
     plugins = load_plugins(settings)
@@ -104,9 +104,9 @@ async def _worker(settings: Settings, descriptors: Mapping[str, int]) -> None:
 async def _delivery(settings: Settings, descriptors: Mapping[str, int]) -> None:
     from gateway.delivery import Delivery
     from gateway.http import Client
+    from gateway.loader import load_plugins
     from gateway.notifiers import BuiltInNotifiers
     from gateway.notifiers.base import Outbound
-    from gateway.plugins import load_plugins
     from gateway.store.sqlite import SqliteState
     from gateway.vault import Vault
 

@@ -28,8 +28,9 @@ import msgspec
 from gateway import body as bodies
 from gateway.config import Settings, load
 from gateway.errors import GatewayError
+from gateway.loader import load_plugins
 from gateway.models import Integration, Message, Reading
-from gateway.plugins import Plugins, load_plugins
+from gateway.plugins import Plugins
 from gateway.rulebook import Rulebook, clean, compile_rulebook, tidy
 from gateway.template import Request, describe
 
@@ -117,7 +118,10 @@ def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:
     return Request(
         data,
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
-        query={name: text if isinstance(text, str) else text[-1] for name, text in bodies.parse_query(message.query).items()},
+        query={
+            name: text if isinstance(text, str) else text[-1]
+            for name, text in bodies.parse_query(message.query).items()
+        },
         body=message.body,
     )
 
@@ -127,7 +131,9 @@ def answer(read: Callable[[Message, Integration], list[Reading]], job: Job) -> R
     try:
         return Reply(job.message.id, readings=read(job.message, job.integration))
     except MemoryError:
-        return Reply(job.message.id, error="reading it took more memory than a template may have", killed=True, worn_out=True)
+        return Reply(
+            job.message.id, error="reading it took more memory than a template may have", killed=True, worn_out=True
+        )
     except GatewayError as error:  # made to be read, unless a template's code made it
         return Reply(job.message.id, error=clean(describe(error).partition(": ")[2]) or type(error).__name__)
     except BaseException as error:  # noqa: BLE001  # a template may raise anything, SystemExit included
@@ -137,7 +143,9 @@ def answer(read: Callable[[Message, Integration], list[Reading]], job: Job) -> R
 def main(descriptor: int) -> None:
     """Read jobs from a socket until it is closed."""
     settings = load()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     confine(settings)
     os.set_inheritable(descriptor, False)  # what a template starts must not hold the lane's line
     connection = socket.socket(fileno=descriptor)
@@ -202,7 +210,9 @@ def pack(struct: Any) -> bytes:
     try:
         data = msgspec.msgpack.encode(struct)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        data = msgspec.msgpack.encode(Reply(struct.message_id, error=f"what the template gave cannot be passed on: {error}"))
+        data = msgspec.msgpack.encode(
+            Reply(struct.message_id, error=f"what the template gave cannot be passed on: {error}")
+        )
     if len(data) > MAX_REPLY and isinstance(struct, Reply):
         too_much = f"what the template made of it has {len(data)} bytes; at most {MAX_REPLY} are passed on"
         data = msgspec.msgpack.encode(Reply(struct.message_id, error=too_much))

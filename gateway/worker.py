@@ -109,7 +109,9 @@ class Worker:
                     if messages:
                         cursor = messages[-1].id
                         reading = asyncio.create_task(self._read_batch(messages))
-                        await asyncio.sleep(0)  # so that its jobs are out before this loop is busy applying the last ones
+                        await asyncio.sleep(
+                            0
+                        )  # so that its jobs are out before this loop is busy applying the last ones
                 if results:
                     await self._apply(results, cursor=_message_id(results[-1]))
                 elif reading is None:
@@ -248,7 +250,9 @@ class Worker:
         integrations = self._directory.integrations.get(message.endpoint_id, ())
         return integrations[0] if integrations else None
 
-    async def _apply(self, results: Sequence[Read | Deferred], *, cursor: int | None = None, done: int | None = None) -> None:
+    async def _apply(
+        self, results: Sequence[Read | Deferred], *, cursor: int | None = None, done: int | None = None
+    ) -> None:
         """Write what these change, as often as it takes until the store has it."""
         reads = [result for result in results if isinstance(result, Read)]
         deferred = [result for result in results if isinstance(result, Deferred)]
@@ -285,7 +289,9 @@ class Worker:
         if version == self._directory.version:
             return
         by_endpoint: dict[str, list[Integration]] = {}
-        for integration in sorted(await self._state.integrations(), key=lambda one: (one.sequence, one.created_at, one.id)):
+        for integration in sorted(
+            await self._state.integrations(), key=lambda one: (one.sequence, one.created_at, one.id)
+        ):
             by_endpoint.setdefault(integration.endpoint_id, []).append(integration)
         self._directory = Directory(
             version=version,

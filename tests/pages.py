@@ -8,7 +8,11 @@ A fence's title says what it is, to the reader and to the test: `template.toml`,
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,7 +49,7 @@ class Block(msgspec.Struct, frozen=True):
 def blocks(page: str) -> list[Block]:
     """Fenced blocks and tables of a page, in order. A table has its head as title: `Text | Finds`."""
     found = [
-        Block(_line(page, match.start()), match["language"], match["title"] or "", match["text"].rstrip("\n"))
+        Block(_line(page, match.start()), match["language"], match["title"] or "", match["text"].removesuffix("\n"))
         for match in _FENCE.finditer(page)
     ]
     without = _FENCE.sub(lambda match: "\n" * match.group().count("\n"), page)
@@ -276,3 +280,107 @@ def titles(page: str) -> Iterator[str]:
     """The headings of a page, without their marks."""
     without = _FENCE.sub("", page)
     yield from re.findall(r"^#+ (.+)$", without, re.MULTILINE)
+
+
+# a page that is followed word for word
+
+
+class Walk:
+    """A tutorial, followed in a folder: files are written, commands run in one shell's surroundings, output compared."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder, self._state = folder, folder.parent / f"{folder.name}.state"
+        self._environ = dict(environ)
+        self._printed = ""
+        self._again: Block | None = None
+        self._started: list[subprocess.Popen[str]] = []
+        self.commands = 0
+
+    def take(self, block: Block) -> None:
+        """Do what a block says; a title that is none of these is the name of a file."""
+        match block.title:
+            case "run" | "run, and it fails":
+                self._run(block)
+            case "run, with a network":
+                self.commands += _commands(block)
+            case "run, in a second terminal":
+                self._start(block)
+            case "it prints":
+                self._compare(block)
+            case "":
+                message = "a block without a title: is it run, printed, or a file?"
+                raise AssertionError(message)
+            case _:
+                path = self._folder / block.title
+                assert path.parent.is_dir(), f"{path.parent} is not there"
+                path.write_text(block.text + "\n", encoding="utf-8")
+
+    def close(self) -> None:
+        """Stop what was started."""
+        for process in self._started:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+    def _run(self, block: Block) -> None:
+        self._printed = self._shell(block.text, fails=block.title.endswith("fails"))
+        self.commands += _commands(block)
+        self._again = block
+
+    def _shell(self, text: str, *, fails: bool = False) -> str:
+        """A block in a shell that knows the variables of those before it."""
+        script = f'set -a; [ -f "$STATE" ] && . "$STATE"; set -e\n{text}\nexport -p > "$STATE"\n'
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self._folder,
+            env=self._environ | {"STATE": str(self._state)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode != 0) == fails, f"{text}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _start(self, block: Block) -> None:
+        self.commands += _commands(block)
+        log = (self._folder.parent / f"{self._folder.name}.log").open("w+")
+        process = subprocess.Popen(
+            ["bash", "-c", f"set -e\n{block.text}"],
+            cwd=self._folder,
+            env=self._environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        _wait_for(lambda: (self._folder / "gateway-data" / "running.json").exists() or process.poll() is not None)
+        log.seek(0)
+        assert process.poll() is None, log.read()
+
+    def _compare(self, block: Block) -> None:
+        """Lines in their order; `…` stands for anything. What only looks is looked at again until it is so."""
+        wanted = re.sub(r"(?:^…\n?)", "", block.text, flags=re.MULTILINE).strip().splitlines()
+        patterns = [".*?".join(map(re.escape, line.split("…"))) for line in wanted if line.strip()]
+
+        def is_there() -> bool:
+            lines = iter(self._printed.splitlines())
+            return all(any(re.fullmatch(rf"\s*{pattern.strip()}\s*", line) for line in lines) for pattern in patterns)
+
+        last = (self._again.text.splitlines() if self._again else [""])[-1]
+        if re.search(r" (?:list|show)\b", last):
+            _wait_for(lambda: is_there() or self._look(last))
+        assert is_there(), f"it prints:\n{self._printed}\nand the page says:\n{block.text}"
+
+    def _look(self, command: str) -> bool:
+        self._printed = self._shell(command)
+        return False
+
+
+def _commands(block: Block) -> int:
+    return len([line for line in block.text.splitlines() if line.strip()])
+
+
+def _wait_for(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.1)

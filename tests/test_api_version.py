@@ -10,7 +10,7 @@ import pytest
 from gateway import template as contract
 from gateway.config import Settings
 from gateway.errors import TemplateError
-from gateway.plugins import load_plugins
+from gateway.loader import load_plugins
 from gateway.template import SUPPORTED_API, TemplateFolder
 
 ROOT = Path(__file__).parent.parent

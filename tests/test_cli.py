@@ -121,7 +121,7 @@ def test_a_fault_of_our_own_shows_no_traceback(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("gateway.plugins.load_plugins", broken)
+    monkeypatch.setattr("gateway.loader.load_plugins", broken)
     assert main(["templates", "list"]) == 70
     said = capsys.readouterr().err
     assert said.startswith("error: a fault of the gateway itself: ZeroDivisionError")

@@ -16,7 +16,7 @@ from gateway.clock import SystemClock
 from gateway.config import Settings
 from gateway.endpoints import Admitted, Endpoints
 from gateway.integrations import first_integrations
-from gateway.plugins import load_plugins
+from gateway.loader import load_plugins
 from gateway.store.sqlite import SqliteState
 from gateway.vault import Vault
 

@@ -20,9 +20,9 @@ import pytest
 from gateway.cli import main
 from gateway.clock import SystemClock
 from gateway.config import Settings
+from gateway.loader import load_plugins
 from gateway.models import Attempt, Message
 from gateway.pipeline import Directory, Plan, Read, keys_of
-from gateway.plugins import load_plugins
 from gateway.reader import Job, Readings, answer
 from gateway.store.base import Draft, Receipt
 from gateway.store.sqlite import SqliteJournal, SqliteState

@@ -15,7 +15,7 @@ from gateway.cli import main
 from gateway.cli.lines import answer_lines
 from gateway.cli.reading import Bench
 from gateway.config import Settings
-from gateway.plugins import builtin_dir, load_plugins
+from gateway.loader import builtin_dir, load_plugins
 
 ROOT = Path(__file__).parent.parent
 GOOD = b'{"template":"custom","body":{"source_id":"a","status":"open"}}'

@@ -72,7 +72,10 @@ def test_every_kind_of_setting(tmp_path: Path) -> None:
     assert settings.data == Path("/data")
     assert (settings.port, settings.read_deadline) == (9000, 0.5)
     assert (settings.allow_private_targets, settings.trace_plugins) == (True, False)
-    assert (settings.plugins_dir, settings.load_plugins) == (None, "")  # nothing is loaded, which is not the same as all
+    assert (settings.plugins_dir, settings.load_plugins) == (
+        None,
+        "",
+    )  # nothing is loaded, which is not the same as all
     assert settings.smtp_url == "smtp://u:p@host:587"
 
 

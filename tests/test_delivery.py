@@ -455,7 +455,9 @@ async def test_a_target_that_hangs_delays_nobody_else(state: State, monkeypatch:
     await put(state, *sick, *well)
     async with running(state, Notes(sick=hang), settings=Settings(attempt_deadline=60)):
         await settled(state, *[each.id for each in well])
-        assert {it.status for it in await state.notifications(limit=1000) if it.contact.address == "sick"} == {"pending"}
+        assert {it.status for it in await state.notifications(limit=1000) if it.contact.address == "sick"} == {
+            "pending"
+        }
 
 
 async def test_no_more_than_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

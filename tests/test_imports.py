@@ -21,8 +21,11 @@ LAYERS = (
     # A new module is one word here, in the first layer from which it sees all it needs. A package stands for all of its
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
-    "config vault wake names targets dialing http template mapping rules rulebook verify body metrics store.base notifiers.base",
-    "hookspecs plugins testing.pytest_plugin ''",
+    (
+        "config vault wake names targets dialing http template mapping rules rulebook verify body metrics store.base "
+        "notifiers.base"
+    ),
+    "hookspecs plugins loader testing.pytest_plugin ''",
     "pipeline escalation delivery actions integrations people",
     "store notifiers",
     "ingest endpoints protocol api web app reader lane worker process web_process supervisor cli __main__",

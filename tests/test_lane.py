@@ -29,7 +29,12 @@ def job(number: int, template: str, do: str) -> Job:
     body = msgspec.json.encode({"do": do, "id": str(number), "status": "down"})
     message = Message(id=number, endpoint_id=f"end_{template}", received_at=0, body=body)
     integration = Integration(
-        id=f"int_{template}", endpoint_id=f"end_{template}", name=template, template=template, created_at=0, updated_at=0
+        id=f"int_{template}",
+        endpoint_id=f"end_{template}",
+        name=template,
+        template=template,
+        created_at=0,
+        updated_at=0,
     )
     return Job(message, integration)
 
@@ -37,7 +42,12 @@ def job(number: int, template: str, do: str) -> Job:
 @asynccontextmanager
 async def a_lane(plugins: Path = HOSTILE, deadline: float = DEADLINE, **environ: str) -> AsyncIterator[Lane]:
     """A lane that is stopped at the end."""
-    settings = {"PATH": os.environ.get("PATH", ""), "GATEWAY_PLUGINS_DIR": str(plugins), "GATEWAY_LOG_LEVEL": "error", **environ}
+    settings = {
+        "PATH": os.environ.get("PATH", ""),
+        "GATEWAY_PLUGINS_DIR": str(plugins),
+        "GATEWAY_LOG_LEVEL": "error",
+        **environ,
+    }
     lane = Lane(reader_environ(settings), deadline=deadline)
     try:
         yield lane
@@ -127,9 +137,7 @@ MEDDLING = [
 ]
 
 
-@pytest.mark.parametrize(
-    "cases", [HANGING, DYING, EATING, MEDDLING], ids=["hanging", "dying", "eating", "meddling"]
-)
+@pytest.mark.parametrize("cases", [HANGING, DYING, EATING, MEDDLING], ids=["hanging", "dying", "eating", "meddling"])
 async def test_every_job_has_its_reply_and_the_good_ones_are_read(cases: list[tuple[str, str, str]]) -> None:
     jobs = between_good_ones(cases)
     # Memory is counted as address space: what the interpreter maps for itself is in it.
@@ -153,12 +161,17 @@ async def test_children_of_a_template_end_with_its_process() -> None:
         await lane.read([job(1, "meddles", "leaves_a_child"), job(2, "meddles", "starts_a_program")])
         group = lane.pid
         assert group is not None
-        members = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _group(path) == group]
+        members = members_of(group)
         assert len(members) == 3
         await lane.stop()
         async with asyncio.timeout(10):
-            while any(alive(pid) for pid in members):  # noqa: ASYNC110  # there is no event for it
+            while any(alive(pid) for pid in members):  # there is no event for it
                 await asyncio.sleep(0.01)
+
+
+def members_of(group: int) -> list[int]:
+    """The processes of a group that there are."""
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _group(path) == group]
 
 
 def _group(process: Path) -> int | None:

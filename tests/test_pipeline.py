@@ -23,7 +23,18 @@ from gateway.models import (
     Reading,
     User,
 )
-from gateway.pipeline import NO_OPEN_ALERT, OLDER, SELF, Directory, Plan, Read, key_of, keys_of, set_aside, unreadable_key
+from gateway.pipeline import (
+    NO_OPEN_ALERT,
+    OLDER,
+    SELF,
+    Directory,
+    Plan,
+    Read,
+    key_of,
+    keys_of,
+    set_aside,
+    unreadable_key,
+)
 from gateway.store.base import Changes
 
 NOW = 1_795_348_800_000
@@ -35,7 +46,10 @@ DIRECTORY = Directory(
     policies={"pol_1": Policy(id="pol_1", name="p", steps=(PolicyStep(user_ids=("usr_1",)),), created_at=0)},
     users={
         "usr_1": User(
-            id="usr_1", name="ann", contacts=(Contact(id="con_1", kind="webhook", address="https://a.example"),), created_at=0
+            id="usr_1",
+            name="ann",
+            contacts=(Contact(id="con_1", kind="webhook", address="https://a.example"),),
+            created_at=0,
         )
     },
 )
@@ -71,7 +85,11 @@ class World:
         """A message with these readings."""
         self.messages += 1
         made = Message(**{"id": self.messages, "endpoint_id": "end_1", "received_at": self.now, **message})
-        integration = INTEGRATION if made.endpoint_id == "end_1" else msgspec.structs.replace(INTEGRATION, endpoint_id=made.endpoint_id)
+        integration = (
+            INTEGRATION
+            if made.endpoint_id == "end_1"
+            else msgspec.structs.replace(INTEGRATION, endpoint_id=made.endpoint_id)
+        )
         return Read(message=made, integration=integration, readings=readings, error=error, run=run)
 
     def say(self, *readings: Reading, **message: Any) -> Changes:
@@ -79,7 +97,9 @@ class World:
         return self.take(self.read(*readings, **message))
 
 
-def reading(action: Any, source_id: str = "x", *, severity: Any = None, dropped_by: str | None = None, **fields: Any) -> Reading:
+def reading(
+    action: Any, source_id: str = "x", *, severity: Any = None, dropped_by: str | None = None, **fields: Any
+) -> Reading:
     """One event and what it does."""
     event = Event(**{"source_id": source_id, "source": "Acme", **fields})
     reason = "it is in no list" if action == "ignore" else None
@@ -111,7 +131,9 @@ def test_without_an_open_alert_only_an_open_does_anything(world: World, action: 
 
 @pytest.mark.parametrize("has_event", [True, False])
 def test_what_is_ignored_keeps_its_reason_and_trace(world: World, *, has_event: bool) -> None:
-    ignored = Reading(action="ignore", reason="a test", event=Event(source_id="x") if has_event else None, trace=("rule 1",))
+    ignored = Reading(
+        action="ignore", reason="a test", event=Event(source_id="x") if has_event else None, trace=("rule 1",)
+    )
     changes = world.say(ignored)
     assert outcomes(changes) == [("ignored", "a test")]
     assert changes.events[0].trace[0] == "rule 1"
@@ -142,14 +164,26 @@ def test_open_opens_once_and_is_appended_after_that(world: World) -> None:
     first = world.say(reading("open", subject="disk", severity="critical"))
     assert outcomes(first) == [("opened", None)]
     (alert,) = first.alerts
-    assert (alert.status, alert.severity, alert.count, alert.changes, alert.opened_at) == ("open", "critical", 1, 1, NOW)
+    assert (alert.status, alert.severity, alert.count, alert.changes, alert.opened_at) == (
+        "open",
+        "critical",
+        1,
+        1,
+        NOW,
+    )
     assert [notification.kind for notification in first.notifications] == ["opened"]
     world.now += 1000
     again = world.say(reading("open", subject="disk, still"))
     assert outcomes(again) == [("appended", None)]
     assert again.notifications == []
     (alert,) = again.alerts
-    assert (alert.id, alert.count, alert.changes, alert.subject, alert.updated_at) == (1, 2, 2, "disk, still", NOW + 1000)
+    assert (alert.id, alert.count, alert.changes, alert.subject, alert.updated_at) == (
+        1,
+        2,
+        2,
+        "disk, still",
+        NOW + 1000,
+    )
     assert [(change.seq, change.kind) for change in again.timeline] == [(2, "appended")]
 
 
@@ -163,11 +197,17 @@ def test_update_changes_an_open_alert_and_tells_nobody(world: World) -> None:
 
 def test_close_closes_and_the_next_open_is_a_new_alert(world: World) -> None:
     opened = world.say(reading("open", subject="disk is full", severity="critical", source_status="down"))
-    closed = world.say(reading("close", subject="disk is fine", severity="info", source_status="up", description="fine"))
+    closed = world.say(
+        reading("close", subject="disk is fine", severity="info", source_status="up", description="fine")
+    )
     assert outcomes(closed) == [("closed", None)]
     (alert,) = closed.alerts
     assert (alert.status, alert.closed_at, alert.source_status) == ("closed", NOW, "up")
-    assert (alert.subject, alert.description, alert.severity) == ("disk is full", None, "critical")  # it says what was wrong
+    assert (alert.subject, alert.description, alert.severity) == (
+        "disk is full",
+        None,
+        "critical",
+    )  # it says what was wrong
     assert closed.timeline[0].text == "disk is fine"
     assert [notification.kind for notification in closed.notifications] == ["closed"]
     assert closed.notifications[0].id != opened.notifications[0].id
@@ -231,7 +271,9 @@ def test_a_senders_clock_that_runs_ahead_does_not_shut_later_events_out(world: W
     (alert,) = world.say(reading("open", occurred_at=datetime(2036, 1, 1, tzinfo=UTC))).alerts
     assert alert.occurred_at == NOW
     world.now += 1000
-    assert outcomes(world.say(reading("close", occurred_at=datetime.fromtimestamp(world.now / 1000, UTC)))) == [("closed", None)]
+    assert outcomes(world.say(reading("close", occurred_at=datetime.fromtimestamp(world.now / 1000, UTC)))) == [
+        ("closed", None)
+    ]
 
 
 # batches
@@ -240,7 +282,14 @@ def test_a_senders_clock_that_runs_ahead_does_not_shut_later_events_out(world: W
 def test_one_key_several_times_in_a_batch(world: World) -> None:
     batch = [reading(action) for action in ("open", "open", "close", "close", "open", "update")]
     changes = world.say(*batch)
-    assert [event.outcome for event in changes.events] == ["opened", "appended", "closed", "ignored", "opened", "updated"]
+    assert [event.outcome for event in changes.events] == [
+        "opened",
+        "appended",
+        "closed",
+        "ignored",
+        "opened",
+        "updated",
+    ]
     assert [event.alert_id for event in changes.events] == [1, 1, 1, None, 2, 2]
     assert [event.position for event in changes.events] == list(range(6))
     assert [(alert.id, alert.status, alert.changes) for alert in changes.alerts] == [(1, "closed", 3), (2, "open", 2)]
@@ -356,7 +405,9 @@ def test_what_is_set_aside_keeps_whose_it_is() -> None:
     st.lists(
         st.lists(
             st.tuples(
-                st.sampled_from(["open", "close", "update", "ignore"]), st.sampled_from("xyz"), st.none() | st.integers(0, 9)
+                st.sampled_from(["open", "close", "update", "ignore"]),
+                st.sampled_from("xyz"),
+                st.none() | st.integers(0, 9),
             ),
             max_size=4,
         )
@@ -371,7 +422,9 @@ def test_laws_of_every_history(history: Sequence[Sequence[tuple[str, str, int | 
         if events is None:
             changes.append(world.take(world.read(error="no")))
         else:
-            made = [reading(action, key, occurred_at=None if when is None else at(when)) for action, key, when in events]
+            made = [
+                reading(action, key, occurred_at=None if when is None else at(when)) for action, key, when in events
+            ]
             changes.append(world.say(*made))
     notes = [note for one in changes for note in one.notifications]
     assert len({note.id for note in notes}) == len(notes)  # one idempotency key each

@@ -16,8 +16,9 @@ from gateway.config import Settings
 from gateway.errors import UnreadableError
 from gateway.hookspecs import hookimpl
 from gateway.lane import reader_environ
+from gateway.loader import load_plugins
 from gateway.models import Event, Integration, Message, Reading
-from gateway.plugins import Plugins, load_plugins
+from gateway.plugins import Plugins
 from gateway.reader import Job, Readings, Reply, answer, pack, request_of
 
 HOSTILE = Path(__file__).parent / "hostile_plugins"
@@ -32,7 +33,14 @@ def message(body: object, **changes: Any) -> Message:
 
 def integration(template: str = "good", **changes: Any) -> Integration:
     """An integration with this template."""
-    made = {"id": "int_1", "endpoint_id": "end_1", "name": "one", "template": template, "created_at": 0, "updated_at": 0}
+    made = {
+        "id": "int_1",
+        "endpoint_id": "end_1",
+        "name": "one",
+        "template": template,
+        "created_at": 0,
+        "updated_at": 0,
+    }
     return Integration(**{**made, **changes})
 
 
@@ -117,9 +125,7 @@ def test_garbage_is_a_reply_that_names_it(ask: Callable[..., Reply], do: str, wo
     assert not reply.readings
 
 
-@pytest.mark.parametrize(
-    "do, count", [("huge_subject", 1), ("surrogates", 1), ("many_tags", 1), ("open_and_close", 2)]
-)
+@pytest.mark.parametrize("do, count", [("huge_subject", 1), ("surrogates", 1), ("many_tags", 1), ("open_and_close", 2)])
 def test_what_is_odd_is_made_fit_to_pass_on(ask: Callable[..., Reply], do: str, count: int) -> None:
     reply = ask("garbage", {"do": do})
     assert reply.error is None
@@ -182,7 +188,7 @@ def test_a_reply_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"plain", {}, ""),
         (b"\x1f\x8b", {"headers": TYPE + b"\r\ncontent-encoding: gzip"}, "gzip"),
         (b"x", {"headers": TYPE + b"\r\ncontent-encoding: br"}, "only gzip is read"),
-        (gzip.compress(b" " * (2 << 20)), {"headers": TYPE + b"\r\ncontent-encoding: gzip"}, "after gzip"),
+        (gzip.compress(b" " * (2 << 20), mtime=0), {"headers": TYPE + b"\r\ncontent-encoding: gzip"}, "after gzip"),
         (b"[" * 100_000, {}, ""),
         (b"[" * 65 + b"]" * 65, {}, "nested more than 64 deep"),
     ],
@@ -211,10 +217,12 @@ def test_a_request_as_the_template_sees_it(plugins: Plugins) -> None:
         (b"content-type: application/x-www-form-urlencoded", b"source_id=x&status=open"),
         (
             b'content-type: multipart/form-data; boundary="b"',
-            b'--b\r\nContent-Disposition: form-data; name="source_id"\r\n\r\nx\r\n'
-            b'--b\r\nContent-Disposition: form-data; name="status"\r\n\r\nopen\r\n--b--\r\n',
+            (
+                b'--b\r\nContent-Disposition: form-data; name="source_id"\r\n\r\nx\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="status"\r\n\r\nopen\r\n--b--\r\n'
+            ),
         ),
-        (TYPE + b"\r\ncontent-encoding: gzip", gzip.compress(b'{"source_id": "x", "status": "open"}')),
+        (TYPE + b"\r\ncontent-encoding: gzip", gzip.compress(b'{"source_id": "x", "status": "open"}', mtime=0)),
         (b"content-type: text/plain", b'{"source_id": "x", "status": "open"}'),
         (b"", b'{"source_id": "x", "status": "open"}'),
     ],
@@ -325,7 +333,7 @@ def test_it_gets_no_settings_that_templates_need_not_know() -> None:
         "GATEWAY_LOAD_PLUGINS": "",
     }
     kept = {"PATH", "GATEWAY_PLUGINS_DIR", "GATEWAY_READ_MEMORY", "GATEWAY_LOAD_PLUGINS"}
-    assert set(reader_environ(environ)) == kept
+    assert {name for name in reader_environ(environ) if name in environ} == kept
 
 
 @pytest.mark.parametrize("sent", [b"", b"\0", b"\0\0\0\5abc"])

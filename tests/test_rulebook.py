@@ -77,7 +77,9 @@ def test_a_rulebook_that_is_wrong_names_the_key(changes: dict[str, Any], words: 
 def test_the_file_is_named_too(tmp_path: Path) -> None:
     folder = tmp_path / "acme"
     folder.mkdir()
-    (folder / "template.toml").write_text('api = 1\nname = "A"\n[fields]\nsource_id = "{a b}"\n[open]\ncontains = ["x"]')
+    (folder / "template.toml").write_text(
+        'api = 1\nname = "A"\n[fields]\nsource_id = "{a b}"\n[open]\ncontains = ["x"]'
+    )
     template = TemplateFolder(folder)
     with pytest.raises(TemplateError) as caught:
         compile_rulebook(template, {})
@@ -183,9 +185,7 @@ def test_a_batch_is_split_and_each_sees_the_whole() -> None:
 
 
 def test_a_batch_of_texts_is_read_by_element() -> None:
-    readings = read(
-        ["a", "b"], each="_message", fields={"source_id": "{_element}", "source_status": "down"}
-    )
+    readings = read(["a", "b"], each="_message", fields={"source_id": "{_element}", "source_status": "down"})
     assert [reading.event and reading.event.source_id for reading in readings] == ["a", "b"]
 
 
@@ -274,7 +274,10 @@ def test_what_code_ignores_keeps_its_reason_fit_to_store() -> None:
 
 
 def test_rules_apply_to_what_code_gives() -> None:
-    events = [Event(source_id="x", source_status="DOWN", source_severity="P1"), Event(source_id="y", source_status="up")]
+    events = [
+        Event(source_id="x", source_status="DOWN", source_severity="P1"),
+        Event(source_id="y", source_status="up"),
+    ]
     readings = coded(events).readings(Request({}))
     assert [(r.action, r.severity) for r in readings] == [("open", "critical"), ("close", None)]
     (ignored, _) = coded(events).readings(Request({"test": 1}))
@@ -283,7 +286,13 @@ def test_rules_apply_to_what_code_gives() -> None:
 
 
 def test_an_integrations_own_fields_lie_over_what_code_gives() -> None:
-    event = Event(source_id="x", source_status="down", subject="from code", tags=("a",), occurred_at=datetime(2026, 1, 1, tzinfo=UTC))
+    event = Event(
+        source_id="x",
+        source_status="down",
+        subject="from code",
+        tags=("a",),
+        occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
     own = {"fields": {"subject": "{headline}", "tags": ["{labels}"], "occurred_at": "{when}"}}
     (reading,) = coded([event], own).readings(Request({"headline": "own", "labels": {"b": 1}, "when": 1_750_000_000}))
     assert reading.event is not None

@@ -104,7 +104,10 @@ def test_what_is_wrong_is_named_with_file_key_and_nearest_key(make: Make, table:
     "toml, words",
     [
         ('name = "x"', "`api` is missing; write `api = 1`"),
-        ('api = 2\nname = "x"\nnew_key = 1', "written for api = 2, and this gateway reads templates of api = 1: upgrade the gateway"),
+        (
+            'api = 2\nname = "x"\nnew_key = 1',
+            "written for api = 2, and this gateway reads templates of api = 1: upgrade the gateway",
+        ),
         ('api = "1"\nname = "x"', "`api = 1`"),
         ("api = 1", 'the key "name" is missing in the top level'),
         ("api = ", "not TOML: "),

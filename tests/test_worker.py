@@ -369,29 +369,38 @@ async def test_a_message_that_is_tried_again_holds_up_the_later_ones_of_its_endp
 
 @pytest.mark.usefixtures("no_breaker")
 @pytest.mark.parametrize("seed", range(10))
-async def test_a_list_of_what_waits_that_is_old_lets_nobody_overtake(seed: int) -> None:
+async def test_a_list_of_what_waits_that_is_old_lets_nobody_overtake(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The aside lane is told that nothing waits, while the fast one sets a message aside, and writes that."""
+    monkeypatch.setattr(gateway.worker, "SUSPECT_FOR", -1)  # only what waits keeps the later ones back
     world = World(seed, four("x", "x", "x", "x"))
     world.kills[world.journal.add("a").id] = 1
     deferred, read_aside = world.state.deferred, cast("Any", world.worker._aside).read
 
-    async def old_list(*args: Any) -> list[Deferred]:
-        found = await deferred(*args)
-        if len(world.journal.messages) == 1:
+    async def old_list(limit: int) -> list[Deferred]:
+        found = await deferred(limit)
+        if limit == gateway.worker.BATCH and len(world.journal.messages) == 1:
             assert not found
             while not world.state.waiting or world.worker._unwritten:
                 await asyncio.sleep(0)
             for _ in range(9):
                 world.journal.add("a")
+        elif limit == gateway.worker.BATCH:
+            for _ in range(100):
+                await asyncio.sleep(0)
         return found
+
+    async def soon(_: float) -> bool:
+        await asyncio.sleep(0)
+        return True
 
     async def slowly(jobs: Sequence[Job], **flags: Any) -> list[Reply]:
         for _ in range(300):
             await asyncio.sleep(0)
         return cast("list[Reply]", await read_aside(jobs, **flags))
 
-    world.state.deferred = old_list  # type: ignore[method-assign]
+    world.state.deferred = old_list  # type: ignore[method-assign,assignment]
     cast("Any", world.worker._aside).read = slowly
+    cast("Any", world.worker._heard).wait = soon
     await world.run()
     world.first_kills = dict.fromkeys(range(1, 11), 0)
     world.check()

@@ -72,7 +72,9 @@ def check(session: Session, target: str) -> int:
     if todos:
         out.lines(["", "still to do", *(f"  {cell(one.file)}:{one.line}  {cell(one.text)}" for one in todos)])
     broken = sum(not law.kept for law in laws)
-    out.lines(["", f"{len(laws) - broken} of {len(laws)} laws are kept" + (f", {len(todos)} TODOs are left" if todos else "")])
+    out.lines(
+        ["", f"{len(laws) - broken} of {len(laws)} laws are kept" + (f", {len(todos)} TODOs are left" if todos else "")]
+    )
     if tier is not None:
         out.lines([f"tier: {tier}", *(f"  next: {cell(need)}" for need in needs)])
     return OK if is_good else FAILED

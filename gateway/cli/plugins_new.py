@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def new(
     shown = check_name(name) if name else " ".join(part.capitalize() for part in slug.split("-"))
     captures = [_captured(path) for path in (*samples, *more)]
     proposal = _proposed(captures) if captures else None
-    today = datetime.datetime.fromtimestamp(session.clock.now() / 1000, datetime.UTC).date()
+    today = datetime.fromtimestamp(session.clock.now() / 1000, UTC).date()
     made = scaffold_of(slug, shown, package=not as_folder, proposal=proposal, captures=captures, today=today)
     target = into / made.folder
     if target.exists():
@@ -93,7 +93,9 @@ def new(
     if session.out.as_json:
         session.out.json(_shape(slug, target, made, proposal))
         return 0
-    session.out.lines(_next(target, made, asked=proposal is not None and sys.stdin.isatty() and not yes, proposal=proposal))
+    session.out.lines(
+        _next(target, made, asked=proposal is not None and sys.stdin.isatty() and not yes, proposal=proposal)
+    )
     return 0
 
 
@@ -111,7 +113,11 @@ def _captured(path: Path) -> Capture:
         lines = [f"{name}: {value}" for name, value in sample.headers if name.lower() != "content-length"]
         headers, query, body = "\r\n".join(lines).encode("latin-1"), sample.query.encode(), sample.body
     else:
-        kinds = {".json": b"application/json", ".xml": b"application/xml", ".form": b"application/x-www-form-urlencoded"}
+        kinds = {
+            ".json": b"application/json",
+            ".xml": b"application/xml",
+            ".form": b"application/x-www-form-urlencoded",
+        }
         headers, query, body = b"content-type: " + kinds.get(suffix, b"text/plain; charset=utf-8"), b"", content
     return Capture(
         name=path.stem,
@@ -182,7 +188,13 @@ def _shape(slug: str, target: Path, made: Scaffold, proposal: Proposal | None) -
         found = {
             "each": proposal.each,
             "fields": [
-                {"field": one.field, "text": one.written, "path": one.path, "why": one.why, "confidence": one.confidence}
+                {
+                    "field": one.field,
+                    "text": one.written,
+                    "path": one.path,
+                    "why": one.why,
+                    "confidence": one.confidence,
+                }
                 | {"others": one.others}
                 for one in proposal.guesses
             ],
@@ -198,7 +210,11 @@ def _shape(slug: str, target: Path, made: Scaffold, proposal: Proposal | None) -
         "template": str(target / made.template),
         "files": sorted(made.files),
         "samples": [
-            {key: value for key, value in msgspec.structs.asdict(case).items() if key in ("file", "source", "role", "error")}
+            {
+                key: value
+                for key, value in msgspec.structs.asdict(case).items()
+                if key in ("file", "source", "role", "error")
+            }
             for case in made.cases
         ],
         "proposal": found,

@@ -27,7 +27,7 @@ COMMANDS = {
     "notifications": ("notifications", "Who was told, and who could not be; try again."),
     "send": ("send", "Post a sample of a template to an endpoint."),
     "try": ("dry_run", "Explain what a webhook's body would do, without a gateway."),
-    "plugins": ("plugins", "Show which plugins are installed."),
+    "plugins": ("plugins", "Make, check, install and list plugins."),
     "doctor": ("doctor", "Check this installation, and say what to do."),
 }
 """Each command: its module, and its line in the help. Reading the help imports none of them."""
@@ -59,7 +59,7 @@ class Root(click.Group):
             return command
         return _plugin_commands().get(cmd_name)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         """The list in the help, without importing what is in it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -68,7 +68,7 @@ class Root(click.Group):
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(name, command.get_short_help_str()) for name, command in others.items()])
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         """First steps, as they are written."""
         formatter.write_paragraph()
         formatter.write(EPILOG)
@@ -143,7 +143,7 @@ def _plugin_commands() -> dict[str, click.Command]:
     others = settings.plugins_dir is not None and any(settings.plugins_dir.glob("*.py"))
     if not others and not importlib.metadata.entry_points(group="gateway.plugins"):
         return {}  # known without importing what loads plugins, since that takes time
-    from gateway.plugins import load_plugins
+    from gateway.loader import load_plugins
 
     if not any(
         info.origin != "built-in" and not info.templates and not info.error for info in load_plugins(settings).infos

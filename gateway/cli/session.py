@@ -48,14 +48,14 @@ class Session:
     @functools.cached_property
     def plugins(self) -> Plugins:
         """What is installed, without importing anybody's code."""
-        from gateway.plugins import load_plugins
+        from gateway.loader import load_plugins
 
         return load_plugins(self.settings)
 
     @functools.cached_property
     def plugins_with_code(self) -> Plugins:
         """What is installed, code and all."""
-        from gateway.plugins import load_plugins
+        from gateway.loader import load_plugins
 
         return load_plugins(self.settings, code=True)
 

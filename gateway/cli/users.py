@@ -114,9 +114,9 @@ async def _checked(session: Session, contact: str) -> tuple[tuple[str, str], str
 
 async def _check(session: Session, settings: Settings, kind: str, address: str) -> str:
     from gateway.http import Client
+    from gateway.loader import load_plugins
     from gateway.notifiers import BuiltInNotifiers
     from gateway.notifiers.base import Outbound
-    from gateway.plugins import load_plugins
 
     client = Client(allow_private=settings.allow_private_targets)
     own = settings if settings.public_url else msgspec.structs.replace(settings, public_url=session.base_url)

@@ -45,7 +45,8 @@ _NO_PAGES = vocabulary(
 )
 _SOURCES = {
     "account": 5, "organization": 5, "organisation": 5, "org": 5, "site": 5, "cluster": 5, "workspace": 5, "project": 4,
-    "tenant": 4,    "environment": 3, "env": 2, "hostname": 4, "host": 4, "server": 3, "instance": 3, "service": 2, "app": 2, "application": 2,
+    "tenant": 4, "environment": 3, "env": 2,
+    "hostname": 4, "host": 4, "server": 3, "instance": 3, "service": 2, "app": 2, "application": 2,
     "group": 2, "namespace": 2, "region": 1,
 }  # fmt: skip
 _TIMES = {

@@ -7,9 +7,9 @@ payloads stands in template.toml with its reason, and the payloads are its first
 
 from __future__ import annotations
 
-import datetime
 import importlib.resources
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -51,7 +51,9 @@ def check_slug(vendor: str, taken: Sequence[str]) -> str:
         msg = f"{vendor!r}: the package will be called that; give the vendor alone, {vendor.removeprefix(PREFIX)!r}"
         raise GatewayError(msg)
     if not SLUG.fullmatch(vendor) or len(vendor) > _LONGEST_SLUG:
-        better = "-".join("".join(char if char.isascii() and char.isalnum() else " " for char in vendor.lower()).split())
+        better = "-".join(
+            "".join(char if char.isascii() and char.isalnum() else " " for char in vendor.lower()).split()
+        )
         hint = f"; write {better!r}, and --name {vendor!r} for how it is shown" if SLUG.fullmatch(better) else ""
         msg = (
             f"{vendor!r} is no vendor's slug: lower-case letters, digits and single hyphens, a letter first, at most "
@@ -59,7 +61,9 @@ def check_slug(vendor: str, taken: Sequence[str]) -> str:
         )
         raise GatewayError(msg)
     if vendor in taken:
-        msg = f"the slug {vendor!r} is taken: `alert-gateway templates show {vendor}` shows by whom; call yours otherwise"
+        msg = (
+            f"the slug {vendor!r} is taken: `alert-gateway templates show {vendor}` shows by whom; call yours otherwise"
+        )
         raise ConflictError(msg)
     return vendor
 
@@ -80,7 +84,7 @@ def scaffold_of(
     package: bool,
     proposal: Proposal | None = None,
     captures: Sequence[Capture] = (),
-    today: datetime.date,
+    today: date,
 ) -> Scaffold:
     """All files of a new template."""
     module = PREFIX.replace("-", "_") + slug.replace("-", "_")
@@ -107,7 +111,9 @@ def scaffold_of(
     files[inside + "samples/provenance.toml"] = _provenance(sources, today).encode()
     if package:
         files |= {_filled(path, marks): _text(source, marks) for source, path in _PACKAGE.items()}
-    return Scaffold(folder=PREFIX + slug if package else slug, template=inside.rstrip("/") or ".", files=files, cases=cases)
+    return Scaffold(
+        folder=PREFIX + slug if package else slug, template=inside.rstrip("/") or ".", files=files, cases=cases
+    )
 
 
 def write_files(target: Path, files: Mapping[str, bytes]) -> None:
@@ -137,7 +143,7 @@ def _filled(text: str, marks: Mapping[str, str]) -> str:
     return text
 
 
-def _provenance(sources: Mapping[str, str], today: datetime.date) -> str:
+def _provenance(sources: Mapping[str, str], today: date) -> str:
     lines = [
         "# Where each sample comes from. documented: from the vendor's own pages; captured: seen on the wire; adapted: put",
         "# together from parts of either. `url` is the page that speaks of it, `date` when it was read or captured.",

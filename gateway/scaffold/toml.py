@@ -10,8 +10,8 @@ from gateway.proposal import Guess, Proposal
 _QUESTIONS = {
     "source_id": (
         (
-            "the vendor's own id of the problem, or of the check where a problem has none, verbatim. The same in a problem and in "
-            "its recovery. Never the title, never a text with the status or a count in it"
+            "the vendor's own id of the problem, or of the check where a problem has none, verbatim. The same in a problem "
+            "and in its recovery. Never the title, never a text with the status or a count in it"
         ),
         '"{incident.id}"',
     ),
@@ -19,8 +19,8 @@ _QUESTIONS = {
     "source_severity": ("the vendor's own severity, untouched; leave it out where there is none", '"{severity}"'),
     "subject": (
         (
-            "what is wrong and where, in the vendor's words, without the status in front and without the vendor's name; the same "
-            "for the problem and for its recovery where that can be had"
+            "what is wrong and where, in the vendor's words, without the status in front and without the vendor's name; the "
+            "same for the problem and for its recovery where that can be had"
         ),
         '"{check.name} on {host}"',
     ),
@@ -138,8 +138,8 @@ def _tail(name: str, proposal: Proposal) -> Iterator[str]:
     yield ""
     has_scale = proposal.guess("source_severity") is not None
     yield from _wrapped(
-        "The vendor's scale in the vendor's order. Top of the scale: critical; a scale of two is critical and warning, of three "
-        "critical, error, warning. `default` is for what is in no list: warning where the vendor has a scale, error where it "
+        "The vendor's scale in the vendor's order. Top of the scale: critical; a scale of two is critical and warning, of "
+        "three critical, error, warning. `default` is for what is in no list: warning where the vendor has a scale, error where it "
         "has none."
     )
     if has_scale:

@@ -17,7 +17,7 @@ _HOST = re.compile(r"(?:https?|wss?|ftp|ssh)://(?:[^\s/@\"'<>]*@)?([A-Za-z0-9.-]
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}(?![\w:.])", re.IGNORECASE)
 _ACCOUNT = re.compile(r"arn:aws[\w-]*:[\w-]*:[\w-]*:(\d{12}):")
-_HOME = re.compile(r"(?:/home/|/Users/|C:\\Users\\)([A-Za-z][\w.-]*)")
+_HOME = re.compile(r"(?<![\w./#:?=-])(?:/home/|/Users/|C:\\Users\\)([A-Za-z][\w.-]*)")
 _SECRETS = (
     (
         "a bearer token",

@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.integrations import Made, add_integration
+from gateway.loader import load_plugins
 from gateway.models import Alert
 from gateway.people import add_policy, add_user
-from gateway.plugins import load_plugins
 from gateway.store.sqlite import SqliteJournal, SqliteState
 from gateway.vault import Vault
 

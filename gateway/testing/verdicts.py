@@ -16,7 +16,9 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--verdicts FILE`."""
-    parser.addoption("--verdicts", metavar="FILE", help="write what became of each test to this file, a line of JSON each")
+    parser.addoption(
+        "--verdicts", metavar="FILE", help="write what became of each test to this file, a line of JSON each"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
