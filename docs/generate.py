@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import functools
 import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from gateway import config, rulebook
+import gateway
+import gateway.testing
+from gateway import config, hookspecs, rulebook, tiers
 from gateway.cli.templates import in_words
 from gateway.loader import builtin_dir
+from gateway.metrics import GatewayMetrics, IngestCounts
 from gateway.models import Event, Ignored
 from gateway.rules import Condition, IgnoreRule, SeverityRules
+from gateway.store.base import Counts
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
+from gateway.testing.conformance import LAWS, TemplateConformance
+from gateway.tiers import tier_of
 from gateway.verify import Handshake, Verification
 
 HERE = Path(__file__).parent
@@ -49,8 +56,6 @@ def settings_page() -> str:
 
 def contract_page() -> str:
     """docs/contract.md, from the Structs that template.toml is read into, and what template.py is given."""
-    oldest, newest = SUPPORTED_API[0], SUPPORTED_API[-1]
-    readable = f"`api = {oldest}`" if oldest == newest else f"`api = {oldest}` to `api = {newest}`"
     parts = [
         MADE,
         "# The contract of a template",
@@ -68,7 +73,7 @@ def contract_page() -> str:
         | `samples/provenance.toml` | for each sample where it comes from: `documented`, `captured` or `adapted`, its `url` and `date` |
 
         The metadata is read without importing code. A key that is not on this page is an error, with the nearest one that is.
-        This gateway reads {readable}.
+        This gateway reads {versions()}.
         """,
         "## template.toml",
         keys(TemplateFile),
@@ -180,7 +185,7 @@ def contract_page() -> str:
 
 def templates_page() -> str:
     """docs/templates.md, from the built-in template folders."""
-    folders = [TemplateFolder(path.parent) for path in sorted(builtin_dir().glob("*/template.toml"))]
+    folders = built_in()
     parts = [
         MADE,
         "# Templates",
@@ -194,17 +199,23 @@ def templates_page() -> str:
                 (
                     f"[{folder.file.name}](#{anchor(folder.file.name)})",
                     f"`{folder.slug}`",
-                    tier(folder),
+                    tier_of(folder),
                     folder.file.channel,
                     sender(folder.file),
                 )
-                for folder in sorted(folders, key=lambda folder: folder.file.name.lower())
+                for folder in folders
             ],
         ),
     ]
-    for folder in sorted(folders, key=lambda folder: folder.file.name.lower()):
+    for folder in folders:
         parts += one_template(folder)
     return page(parts)
+
+
+def built_in() -> list[TemplateFolder]:
+    """The built-in templates, by the vendor's name."""
+    folders = [TemplateFolder(path.parent) for path in builtin_dir().glob("*/template.toml")]
+    return sorted(folders, key=lambda folder: folder.file.name.lower())
 
 
 def one_template(folder: TemplateFolder) -> list[str]:
@@ -234,13 +245,6 @@ def one_template(folder: TemplateFolder) -> list[str]:
     ]
 
 
-def tier(folder: TemplateFolder) -> str:
-    """The tier of a template, where this gateway can compute it."""
-    if importlib.util.find_spec("gateway.tiers") is None:
-        return ""
-    return ""
-
-
 def sender(file: TemplateFile) -> str:
     """How senders are verified, in a few words."""
     specs: Any = file.verification
@@ -264,7 +268,115 @@ def believed(verification: Verification) -> str:
     return "by the URL alone"
 
 
-PAGES = {"settings.md": settings_page, "contract.md": contract_page, "templates.md": templates_page}
+# parts of pages
+
+
+def laws() -> str:
+    """The laws of the suite, by the docstrings of its tests."""
+    tests = [value for name, value in vars(TemplateConformance).items() if name.startswith("test_")]
+    names = [test.__name__.removeprefix("test_").replace("_", " ").replace(" toml", ".toml") for test in tests]
+    return table(("Law", "What holds"), [(name, cell(sentence(test))) for name, test in zip(names, tests, strict=True)])
+
+
+def waivers() -> str:
+    """The laws that may be waived."""
+    return table(("Under [exempt]", "The law"), [(f"`{name}`", cell(law)) for name, law in LAWS.items()])
+
+
+def ladder() -> str:
+    """The tiers, as the docstring of gateway.tiers has them."""
+    block = inspect.cleandoc(tiers.__doc__ or "").split("\n\n")[1]
+    rows = re.findall(r"^\s*(\w+)\s{2,}(.*?)(?=^\s*\w+\s{2,}|\Z)", textwrap.dedent(block), re.MULTILINE | re.DOTALL)
+    return table(("Tier", "What it takes"), [(f"**{name}**", cell(text)) for name, text in rows])
+
+
+def standing() -> str:
+    """Which built-in template has which tier."""
+    found: dict[str, list[str]] = {name: [] for name in reversed(tiers.TIERS)}
+    for folder in built_in():
+        found[tier_of(folder)].append(folder.file.name)
+    rows = [(f"**{name}**", str(len(names)), ", ".join(names)) for name, names in found.items() if names]
+    return table(("Tier", "Templates", "Which"), rows)
+
+
+def public(module: ModuleType) -> str:
+    """The public names of a module, each with the first sentence of its docstring."""
+    return table(("Name", "What it is"), [(f"`{name}`", about(getattr(module, name), name)) for name in module.__all__])
+
+
+def about(value: Any, name: str) -> str:
+    """The first sentence of a docstring; of what has none of its own, what it is."""
+    if name == "__version__":
+        return "the gateway's version"
+    if typing.get_origin(value) is typing.Literal:
+        return " ".join(f"`{word}`" for word in typing.get_args(value))
+    if name == "hookimpl":
+        return "marks a function as an implementation of a [hook](hooks.md)"
+    return cell(sentence(value).split(". ")[0].removesuffix(".") + ".")
+
+
+def hooks() -> str:
+    """Every hook under its signature."""
+    functions = [value for value in vars(hookspecs).values() if hasattr(value, "gateway_spec")]
+    return "\n".join(f"- `{signature(function)}`" for function in functions)
+
+
+def api() -> str:
+    """Which versions of the contract are read."""
+    return f"This gateway reads {versions()}."
+
+
+def versions() -> str:
+    """The versions of the contract that are read, in words."""
+    oldest, newest = SUPPORTED_API[0], SUPPORTED_API[-1]
+    return f"`api = {oldest}`" if oldest == newest else f"`api = {oldest}` to `api = {newest}`"
+
+
+def figures() -> str:
+    """What /metrics shows."""
+    counts = Counts(alerts={"open": 1}, notifications={"dead": 1}, outcomes={"opened": 1}, deferred=0, cursor=0, oldest_due_at=0)
+    ingest = IngestCounts()
+    ingest.refuse(404)
+    text = GatewayMetrics(ingest).text(counts, 0).decode()
+    said = dict(re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE))
+    labels = dict(re.findall(r"^(\w+)\{(\w+)=", text, re.MULTILINE))
+    rows = []
+    for name, what in re.findall(r"^# TYPE (\S+) (\w+)$", text, re.MULTILINE):
+        if not name.endswith("_created"):
+            rows.append((f"`{name}{{{labels[name]}}}`" if name in labels else f"`{name}`", what, said[name]))
+    return table(("Metric", "Kind", "What it counts"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "laws": laws,
+    "waivers": waivers,
+    "tiers": ladder,
+    "standing": standing,
+    "gateway": lambda: public(gateway),
+    "gateway.testing": lambda: public(gateway.testing),
+    "hooks": hooks,
+    "api": api,
+    "metrics": figures,
+}
+_PART = re.compile(r"(<!-- made: (?P<name>[\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(path: Path) -> str:
+    """A page that people write, with the parts in it that are made."""
+    text = path.read_text(encoding="utf-8")
+    return _PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]()}\n\n{match[3]}", text)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "contract.md": contract_page,
+    "templates.md": templates_page,
+    **{
+        path.name: functools.partial(filled, path)
+        for path in sorted(HERE.glob("*.md"))
+        if _PART.search(path.read_text(encoding="utf-8"))
+    },
+}
 
 
 # how it is written

@@ -10,16 +10,12 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gateway.errors import PluginError
-from gateway.roster import normal
 
 GROUP = "gateway.plugins"
-_PIN = re.compile(r"sha256:[0-9a-f]{64}")
 _MADE = ("__pycache__", ".git", ".pytest_cache", ".ruff_cache", ".mypy_cache")
 _TOLD = ("METADATA", "entry_points.txt")
 
@@ -50,43 +46,6 @@ def of_distribution(distribution: importlib.metadata.Distribution) -> str:
             for file in _files_in(Path(place)):
                 files.setdefault(f"{top}/{file.relative_to(place).as_posix()}", file)
     return _hashed(files.items())
-
-
-def is_editable(distribution: importlib.metadata.Distribution) -> bool:
-    """Whether it is installed as a link to a folder that is being worked on."""
-    try:
-        about = json.loads(distribution.read_text("direct_url.json") or "{}")
-        return bool(about.get("dir_info", {}).get("editable"))
-    except (ValueError, AttributeError):
-        return False
-
-
-def allowed(text: str) -> dict[str, str | None]:
-    """
-    The allow-list: distributions, each with the hash that it must have, None for any.
-
-    A pin that is no `sha256:` and 64 digits stands as it is: nothing has that hash, so nothing is loaded by mistake.
-    """
-    found: dict[str, str | None] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, at, pin = item.partition("@")
-        found[normal(name.strip())] = pin.strip().lower() if at else None
-    return found
-
-
-def refused(distribution: importlib.metadata.Distribution | None, name: str, pin: str) -> str | None:
-    """Why a distribution is not what its pin says; None where it is."""
-    if not _PIN.fullmatch(pin):
-        return f"GATEWAY_LOAD_PLUGINS: {name}@{pin[:80]} is no pin; write {name}@sha256: and 64 hexadecimal digits"
-    if distribution is None:
-        return f"GATEWAY_LOAD_PLUGINS pins {name}, which cannot be hashed"
-    found = of_distribution(distribution)
-    if found == pin:
-        return None
-    return (
-        f"not loaded: its files have the hash {found}, and GATEWAY_LOAD_PLUGINS allows {pin}; where the change is meant, "
-        f"set {name}@{found}"
-    )
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -21,7 +21,9 @@ import gateway
 from gateway.config import Settings
 from gateway.errors import PluginError
 from gateway.hookspecs import hookimpl
+from gateway.permits import Permits
 from gateway.plugins import PluginInfo, Plugins
+from gateway.roster import normal
 from gateway.template import TemplateFolder, describe, import_file
 
 GROUP = "gateway.plugins"
@@ -44,11 +46,11 @@ def load_plugins(settings: Settings, *, code: bool = False, templates: bool = Tr
         _Templates(lambda: _folders(builtin_dir())),
         PluginInfo(name="built-in", origin="built-in", distribution="alert-gateway", version=version),
     )
-    allowed = None if settings.load_plugins is None else _names(settings.load_plugins)
+    permits = Permits(settings)
     for entry in sorted(_entries(), key=lambda entry: entry.name):
-        _load_entry(plugins, entry, allowed, code=code)
+        _load_entry(plugins, entry, permits, code=code)
     if settings.plugins_dir is not None:
-        _load_dir(plugins, settings.plugins_dir, code=code)
+        _load_dir(plugins, settings.plugins_dir, permits, code=code)
     return plugins
 
 
@@ -67,7 +69,7 @@ def _entries() -> Iterable[importlib.metadata.EntryPoint]:
     found: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for distribution in importlib.metadata.distributions():
         try:
-            name = _normal(distribution.name)
+            name = normal(distribution.name)
             entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
         except Exception as error:  # noqa: BLE001
             _log.warning("the entry points of a package are not read: %s", describe(error))
@@ -76,14 +78,12 @@ def _entries() -> Iterable[importlib.metadata.EntryPoint]:
     return [entry for entries in found.values() for entry in entries]
 
 
-def _load_entry(
-    plugins: Plugins, entry: importlib.metadata.EntryPoint, allowed: frozenset[str] | None, *, code: bool
-) -> None:
+def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, permits: Permits, *, code: bool) -> None:
     distribution = entry.dist.name if entry.dist else "unknown"
     version = entry.dist.version if entry.dist else "unknown"
     info = PluginInfo(name=entry.name, origin="installed", distribution=distribution, version=version)
-    if allowed is not None and _normal(distribution) not in allowed:
-        info.error = "not loaded: GATEWAY_LOAD_PLUGINS does not name its distribution"
+    info.error = permits.refusal(distribution, entry.dist)
+    if info.error is not None:
         plugins.infos.append(info)
         return
     try:
@@ -124,16 +124,17 @@ def _folder_of(entry: importlib.metadata.EntryPoint) -> Path | None:
     return None
 
 
-def _load_dir(plugins: Plugins, folder: Path, *, code: bool) -> None:
+def _load_dir(plugins: Plugins, folder: Path, permits: Permits, *, code: bool) -> None:
     info = PluginInfo(name=str(folder), origin="plugins_dir", distribution=str(folder), version="")
     if not folder.is_dir():
         info.error = f"GATEWAY_PLUGINS_DIR: {folder} is not a folder"
         plugins.fail(info)
         return
-    plugins.add(_Templates(lambda: _folders(folder)), info)
+    plugins.add(_Templates(lambda: (one for one in _folders(folder) if not permits.switched_off(one.path.name))), info)
     for path in sorted(folder.glob("*.py")):
         one = PluginInfo(name=path.stem, origin="plugins_dir", distribution=str(path), version="")
-        if not code:
+        one.error = permits.switched_off(path.stem)
+        if not code or one.error is not None:
             plugins.infos.append(one)
             continue
         try:
@@ -150,14 +151,6 @@ def _folders(folder: Path) -> Iterator[TemplateFolder]:
     for path in sorted(folder.iterdir()):
         if (path / "template.toml").is_file():
             yield TemplateFolder(path)
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(_normal(name.strip()) for name in text.split(",") if name.strip())
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
 
 
 @contextmanager

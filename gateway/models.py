@@ -73,7 +73,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One event, and what the rules make of it before any alert is known.
 
     `severity` is None where the message names none: a new alert takes `default_severity`, an old one keeps its own.
-    `dropped_by` names the plugin that wants the event dropped. `trace` explains the decision: one line for each step, in words
+    `dropped_by` names the plugin that wants the event dropped; `error` says why this one event could not be read. `trace` explains the decision: one line for each step, in words
     a person understands.
     """
 
@@ -83,6 +83,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     severity: Severity | None = None
     default_severity: Severity = "warning"
     dropped_by: str | None = None
+    error: str | None = None
     trace: tuple[str, ...] = ()
 
 

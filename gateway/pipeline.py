@@ -115,7 +115,8 @@ class Plan:
             return
         for position, reading in enumerate(read.readings):
             self._take(read, position, reading, integration)
-        self._tell_readable(integration, message)
+        if not any(reading.error is not None for reading in read.readings):
+            self._tell_readable(integration, message)
 
     def finish(self) -> Changes:
         """All changes, each alert as it is at the end."""
@@ -124,6 +125,10 @@ class Plan:
 
     def _take(self, read: Read, position: int, reading: Reading, integration: Integration) -> None:
         event = reading.event
+        if reading.error is not None:
+            alert = self._tell_unreadable(integration, read.message, reading.error)
+            self._record(read, position, reading, "failed", reading.error, alert.id)
+            return
         if event is None or reading.action == "ignore":
             self._record(read, position, reading, "ignored", reading.reason)
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -99,12 +100,31 @@ class Rulebook:
             scopes = self._scopes(request)
             if not scopes:
                 return [Reading(action="ignore", reason=f"the list {self.file.each!r} is empty")]
-            request.table = lambda _: [self._event(scope) for scope in scopes]
+            if len(scopes) > 1:
+                return self._each_alone(request, scopes)
+            request.table = partial(self._alone, scopes[0])
+        return self._all(request, scopes)
+
+    def _all(self, request: Request, scopes: Sequence[Mapping[str, Any]]) -> list[Reading]:
         found = self._read(request) if self._read is not None else request.table(request)  # type: ignore[misc]
         items = _bounded(found)
         if len(items) != len(scopes):
             scopes = [request.scope] * len(items)
         return [self._judged(item, scope) for item, scope in zip(items, scopes, strict=True)]
+
+    def _each_alone(self, request: Request, scopes: Sequence[Mapping[str, Any]]) -> list[Reading]:
+        """The readings of a list: an element that cannot be read does not take the others with it."""
+        readings: list[Reading] = []
+        for number, scope in enumerate(scopes):
+            request.table = partial(self._alone, scope)
+            try:
+                readings += self._all(request, [scope])
+            except UnreadableError as error:
+                readings.append(Reading(action="ignore", error=f"{self.file.each}[{number}]: {error}"))
+        return readings
+
+    def _alone(self, scope: Mapping[str, Any], _request: Request) -> list[Event | Ignored]:
+        return [self._event(scope)]
 
     def _scopes(self, request: Request) -> list[dict[str, Any]]:
         if self._each is None:

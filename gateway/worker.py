@@ -109,9 +109,8 @@ class Worker:
                     if messages:
                         cursor = messages[-1].id
                         reading = asyncio.create_task(self._read_batch(messages))
-                        await asyncio.sleep(
-                            0
-                        )  # so that its jobs are out before this loop is busy applying the last ones
+                        # So that its jobs are out before this loop is busy applying the last ones.
+                        await asyncio.sleep(0)
                 if results:
                     await self._apply(results, cursor=_message_id(results[-1]))
                 elif reading is None:

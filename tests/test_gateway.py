@@ -39,11 +39,7 @@ def sink() -> Iterator[Sink]:
 
 def cli(gateway: RunningGateway, *words: str) -> Any:
     """What a command prints as JSON."""
-    command = [sys.executable, "-m", "gateway", *words, "--data", str(gateway.data), "--json"]
-    environ = {name: value for name, value in gateway.environ.items() if name not in ("GATEWAY_DATA", "GATEWAY_PORT")}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return gateway.cli(*words)
 
 
 def messages(gateway: RunningGateway, integration: str) -> list[dict[str, Any]]:
@@ -113,7 +109,7 @@ def test_open_append_close_and_who_is_told(gateway: RunningGateway, sink: Sink) 
     assert alert["subject"] == "Database db-1 is still down"
     assert alert["description"] == "failing over", "what a recovery does not say is kept"
     assert alert["severity"] == "critical"
-    assert alert["closed_at"] > alert["opened_at"]
+    assert alert["closed_at"] >= alert["opened_at"]
 
     assert [arrival.kind for arrival in sink.arrivals] == ["alert.opened", "alert.closed"]
     (contact,) = ann["contacts"]
@@ -130,7 +126,7 @@ def test_samples_through_http(gateway: RunningGateway, template: TemplateFolder)
     for path in template.samples():
         sample = read_sample(path)
         headers = {name.decode(): value.decode() for name, value in parse_headers(sample.headers)}
-        status, _ = gateway.post(made["endpoint_url"], sample.body, headers)
+        status, _ = gateway.post(made["endpoint_url"], sample.body, headers, sample.query.decode())
         assert status == 200, path.name
         actions = [event["action"] for event in sample.expected()]
         expected.append((path.name, actions))
@@ -138,7 +134,8 @@ def test_samples_through_http(gateway: RunningGateway, template: TemplateFolder)
     done = [[event["action"] for event in message["events"]] for message in log]
     assert list(zip([path for path, _ in expected], done, strict=True)) == expected
     outcomes = {event["outcome"] for message in log for event in message["events"]}
-    assert {"opened", "closed"} <= outcomes <= {"opened", "closed", "appended", "updated", "ignored"}
+    wanted = {"opened", "closed"} if template.file.close is not None else {"opened"}
+    assert wanted <= outcomes <= {"opened", "closed", "appended", "updated", "ignored"}
 
 
 def test_sematext_priorities(gateway: RunningGateway) -> None:

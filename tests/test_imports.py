@@ -22,13 +22,13 @@ LAYERS = (
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
     (
-        "config vault wake names targets dialing http template mapping rules rulebook verify body metrics store.base "
-        "notifiers.base"
+        "config vault wake names targets dialing http template mapping rules rulebook tiers verify body metrics store.base "
+        "notifiers.base roster fingerprint permits proposal installing"
     ),
-    "hookspecs plugins loader testing.pytest_plugin ''",
+    "hookspecs plugins loader ''",
     "pipeline escalation delivery actions integrations people",
     "store notifiers",
-    "ingest endpoints protocol api web app reader lane worker process web_process supervisor cli __main__",
+    "ingest endpoints protocol api web app reader lane worker process web_process supervisor scaffold checking cli __main__",
     "testing",
 )
 
@@ -40,7 +40,7 @@ ONLY_IN = {
     "smtplib": "",
     "requests": "",
     "urllib.request": "",
-    "http.client": "",
+    "http.client": "testing",
     "apsw": "store",
     "sqlite3": "",  # the standard library's may have the WAL-reset fault
     "re2": "rules mapping",

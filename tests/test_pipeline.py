@@ -336,6 +336,15 @@ def test_what_cannot_be_read_opens_one_alert_and_reading_closes_it(world: World)
     assert all(alert.source != SELF for alert in world.say(reading("open")).alerts)
 
 
+def test_one_event_of_a_batch_that_cannot_be_read_fails_alone(world: World) -> None:
+    broken = Reading(action="ignore", error="alerts[1]: no id")
+    changes = world.say(reading("open", "a"), broken, reading("open", "b"))
+    assert outcomes(changes) == [("opened", None), ("failed", "alerts[1]: no id"), ("opened", None)]
+    assert [alert.source for alert in changes.alerts] == ["Acme", SELF, "Acme"]
+    assert all(alert.status == "open" for alert in changes.alerts), "the message was not read as a whole"
+    assert [alert.status for alert in world.say(reading("close", "a")).alerts] == ["closed", "closed"]
+
+
 def test_a_message_that_is_ignored_was_read_too(world: World) -> None:
     world.take(world.read(error="no id"))
     world.say(Reading(action="ignore", reason="a test"))

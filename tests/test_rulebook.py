@@ -184,6 +184,15 @@ def test_a_batch_is_split_and_each_sees_the_whole() -> None:
     assert {reading.event and reading.event.source_name for reading in readings} == {"g"}
 
 
+def test_an_element_that_cannot_be_read_takes_no_other_with_it() -> None:
+    data = {"alerts": [{"id": 1, "status": "down"}, {"status": "down"}, {"id": "x" * (MAX_ID + 1)}, {"id": 4, "status": "up"}]}
+    readings = read(data, each="alerts")
+    assert [reading.action for reading in readings] == ["open", "ignore", "ignore", "close"]
+    assert [reading.error is None for reading in readings] == [True, False, False, True]
+    assert readings[1].error == "alerts[1]: source_id: '{id}' finds nothing in the message"
+    assert "alerts[2]: source_id has" in str(readings[2].error)
+
+
 def test_a_batch_of_texts_is_read_by_element() -> None:
     readings = read(["a", "b"], each="_message", fields={"source_id": "{_element}", "source_status": "down"})
     assert [reading.event and reading.event.source_id for reading in readings] == ["a", "b"]

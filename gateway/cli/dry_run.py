@@ -157,6 +157,8 @@ def explain(session: Session, tried: Tried, own: dict[str, Any], size: int) -> N
 def _sentence(reading: Reading) -> str:
     if reading.dropped_by is not None:
         return f"filtered by {cell(reading.dropped_by)}"
+    if reading.error is not None:
+        return f"failed: {cell(reading.error)}"
     if reading.action == "ignore":
         return f"ignored: {cell(reading.reason)}"
     severity = event_shape(reading)["severity"]

@@ -128,7 +128,7 @@ class Bench:
 
 def event_shape(reading: Reading) -> dict[str, Any]:
     """A reading as `try` prints it."""
-    event, reason = reading.event, reading.reason
+    event, reason = reading.event, reading.reason or reading.error
     if reading.dropped_by is not None:
         reason = f"filtered by {reading.dropped_by}"
     if reason is not None and not isinstance(reason, str):  # a template wrote it

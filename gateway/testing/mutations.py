@@ -6,7 +6,7 @@ Each field, at any depth, is dropped, null, empty, of each wrong type, an emoji 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 HUGE = "x" * 100_000
@@ -29,19 +29,27 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("NUL", "a\0b"),
     ("100 KB of text", HUGE),
 )
+FEW = frozenset({DROPPED, "null", "a number", "an object"})
+"""Mutations that find most of what there is to find."""
 NOTHING = frozenset({DROPPED, "null", "an empty text", "white space", "an empty list", "an empty object"})
 """Mutations that leave nothing where a value was."""
 Path = tuple[str | int, ...]
 _EACH_LIST_ITEM = 3
 
 
-def mutations(data: Any) -> Iterator[tuple[Path, str, Any]]:
-    """Where, what, and the payload with this one field changed. What is not changed is shared: do not write into it."""
+def mutations(data: Any, briefly: Collection[Path] = ()) -> Iterator[tuple[Path, str, Any]]:
+    """
+    Where, what, and the payload with this one field changed. What is not changed is shared: do not write into it.
+
+    At the places of `briefly` only the mutations of FEW are made.
+    """
     for path in paths(data):
+        brief = path in briefly
         if path:
             yield path, DROPPED, mutated(data, path, drop=True)
         for name, value in VALUES:
-            yield path, name, mutated(data, path, value)
+            if not brief or name in FEW:
+                yield path, name, mutated(data, path, value)
 
 
 def paths(data: Any, at: Path = ()) -> Iterator[Path]:

@@ -17,7 +17,7 @@ _HOST = re.compile(r"(?:https?|wss?|ftp|ssh)://(?:[^\s/@\"'<>]*@)?([A-Za-z0-9.-]
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}(?![\w:.])", re.IGNORECASE)
 _ACCOUNT = re.compile(r"arn:aws[\w-]*:[\w-]*:[\w-]*:(\d{12}):")
-_HOME = re.compile(r"(?<![\w./#:?=-])(?:/home/|/Users/|C:\\Users\\)([A-Za-z][\w.-]*)")
+_HOME = re.compile(r"(?<![\w./#?-])(?:/home/|/Users/|C:\\Users\\)([A-Za-z][\w.-]*)")
 _SECRETS = (
     (
         "a bearer token",
@@ -85,7 +85,7 @@ def domain_of(host: str) -> str:
 
 def is_example(host: str) -> bool:
     """Whether a host is one of those that are kept for examples."""
-    return domain_of(host) in _EXAMPLE_DOMAINS or host.lower().endswith(_EXAMPLE_ENDINGS)
+    return domain_of(host) in _EXAMPLE_DOMAINS or host.lower().rpartition(".")[2] in _EXAMPLE_ENDINGS
 
 
 def _is_private_address(text: str) -> bool:

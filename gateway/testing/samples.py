@@ -193,7 +193,7 @@ def _expected(reading: Reading) -> dict[str, Any]:
     event = reading.event
     return {
         "action": reading.action,
-        "reason": reading.reason,
+        "reason": reading.reason or reading.error,
         "source": event and event.source,
         "source_name": event and event.source_name,
         "source_id": event and event.source_id,
