@@ -5,6 +5,7 @@ Sets this checkout up, then runs, tests or checks it. Needs Python 3.11 or newer
     python3 dev.py run      the gateway on 127.0.0.1:8080; flags go to `alert-gateway serve`
     python3 dev.py test     the tests; flags go to pytest
     python3 dev.py check    ruff and mypy
+    python3 dev.py docs     the documentation, into site/; flags go to mkdocs, `docs serve` shows it and each change
     python3 dev.py bench    the measurements behind what is said of speed; flags go to bench
     python3 dev.py setup    only the set-up: a virtual environment in .venv, with what requirements.lock pins
     python3 dev.py lock     pin anew what pyproject.toml asks for; flags go to uv (`--upgrade`)
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
         "run": run,
         "test": test,
         "check": check,
+        "docs": docs,
         "bench": bench,
         "lock": lock,
     }
@@ -89,6 +91,14 @@ def bench(rest: list[str]) -> NoReturn:
     execute(PYTHON, "-m", "bench", *rest)
 
 
+def docs(rest: list[str]) -> NoReturn:
+    """The documentation, in place of this process; a page or a link that is not right is an error."""
+    os.chdir(ROOT)
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    verb, flags = (rest[0], rest[1:]) if rest[:1] == ["serve"] else ("build", rest)
+    execute(BIN / "mkdocs", verb, *flags)
+
+
 def check(rest: list[str]) -> int:
     """Both, even where the first finds something; `--fix` lets ruff mend what it can."""
     results = [
@@ -101,7 +111,7 @@ def check(rest: list[str]) -> int:
 
 def lock(rest: list[str]) -> int:
     """Hashes of every file of every package, for every platform; no address of any index."""
-    flags = ["--universal", "--python-version=3.11", "--generate-hashes", "--all-extras", "--group=dev"]
+    flags = ["--universal", "--python-version=3.11", "--generate-hashes", "--all-extras", "--group=dev", "--group=docs"]
     quiet = ["--quiet", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     command = [str(BIN / "uv"), "pip", "compile", *flags, *quiet, "--output-file", LOCK.name, *rest, "pyproject.toml"]
     return subprocess.run(command, cwd=ROOT).returncode

@@ -292,7 +292,7 @@ def ladder() -> str:
 
 def standing() -> str:
     """Which built-in template has which tier."""
-    found: dict[str, list[str]] = {name: [] for name in reversed(tiers.TIERS)}
+    found: dict[str, list[str]] = {name: [] for name in reversed(typing.get_args(tiers.Tier))}
     for folder in built_in():
         found[tier_of(folder)].append(folder.file.name)
     rows = [(f"**{name}**", str(len(names)), ", ".join(names)) for name, names in found.items() if names]
@@ -398,14 +398,18 @@ def keys(struct: type[msgspec.Struct], without: type[msgspec.Struct] | None = No
     """The fields of a Struct, the docstring under each."""
     said = docstrings(struct)
     known = {field.name for field in msgspec.structs.fields(without)} if without else set()
-    rows = []
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]] = []
     for field in msgspec.structs.fields(struct):
         if field.name in known:
             continue
         needed = field.required
         default = "needed" if needed else shown(field.default, field.default_factory)
         rows.append((f"`{field.encode_name}`", kind(field.type), default, cell(said.get(field.name, "see above"))))
-    return table(("Key", "Kind", "Default", "What it is"), rows)
+    head = ("Key", "Kind", "Default", "What it is")
+    if not any(row[2] for row in rows):
+        head, rows = ("Key", "Kind", "What it is"), [(row[0], row[1], row[3]) for row in rows]
+    return table(head, rows)
 
 
 def shown(default: Any, factory: Any) -> str:
@@ -432,7 +436,7 @@ def kind(hint: Any) -> str:
     if origin is dict:
         return "table of texts"
     if inner:
-        words = [kind(part) for part in inner]
+        words = sorted((kind(part) for part in inner), key=len)
         return words[0] if len(words) == 1 else " or ".join(dict.fromkeys(words))
     return getattr(hint, "__name__", str(hint))
 

@@ -156,6 +156,42 @@ async def change_integration(
     return changed
 
 
+async def clone_integration(
+    state: State,
+    plugins: Plugins,
+    clock: Clock,
+    integration: Integration,
+    *,
+    name: str,
+    policy_id: str | None,
+    settings: Mapping[str, Any] | None = None,
+) -> Integration:
+    """
+    Add an integration on the same endpoint, next in its sequence: an event that the ones before do not take is offered to it.
+
+    It has the settings of the first, with `settings` over them key by key. Raises as `add_integration`.
+    """
+    name = checked_name("an integration", name)
+    known = await state.integrations()
+    check_free("an integration", name, [one.name for one in known])
+    own = {**integration.settings, **(settings or {})}
+    check_fit(plugins.template(integration.template), own)
+    now = clock.now()
+    clone = msgspec.structs.replace(
+        integration,
+        id=new_id("int"),
+        name=name,
+        enabled=True,
+        sequence=1 + max(one.sequence for one in known if one.endpoint_id == integration.endpoint_id),
+        policy_id=policy_id,
+        settings=own,
+        created_at=now,
+        updated_at=now,
+    )
+    await state.add_integration(clone, None)
+    return clone
+
+
 async def rotate_token(state: State, vault: Vault, clock: Clock, integration: Integration, *, overlap: float) -> Made:
     """A new token; the one before works for `overlap` seconds more. Integrations that share the endpoint change with it."""
     endpoint, token = await find_endpoint(state, integration), new_token()

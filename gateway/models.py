@@ -73,8 +73,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One event, and what the rules make of it before any alert is known.
 
     `severity` is None where the message names none: a new alert takes `default_severity`, an old one keeps its own.
-    `dropped_by` names the plugin that wants the event dropped; `error` says why this one event could not be read. `trace` explains the decision: one line for each step, in words
-    a person understands.
+    `dropped_by` names what wants the event dropped: a filter, a plugin. `error` says why this one event could not be read.
+    `integration_id` is the integration that took the event, where several share an endpoint. `trace` explains the decision:
+    one line for each step, in words a person understands.
     """
 
     action: Action
@@ -84,6 +85,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     default_severity: Severity = "warning"
     dropped_by: str | None = None
     error: str | None = None
+    integration_id: str | None = None
     trace: tuple[str, ...] = ()
 
 

@@ -51,6 +51,11 @@ class Directory(msgspec.Struct, kw_only=True):
     policies: Mapping[str, Policy] = {}
     users: Mapping[str, User] = {}
 
+    def integration(self, endpoint_id: str, integration_id: str | None) -> Integration | None:
+        """One integration of an endpoint."""
+        integrations = self.integrations.get(endpoint_id, ()) if integration_id is not None else ()
+        return next((one for one in integrations if one.id == integration_id), None)
+
 
 class Read(msgspec.Struct, kw_only=True):
     """
@@ -114,7 +119,8 @@ class Plan:
             self._record_failed(read, read.error, f"read with template {integration.template}", alert.id)
             return
         for position, reading in enumerate(read.readings):
-            self._take(read, position, reading, integration)
+            taker = self._directory.integration(message.endpoint_id, reading.integration_id) or integration
+            self._take(read, position, reading, taker)
         if not any(reading.error is not None for reading in read.readings):
             self._tell_readable(integration, message)
 
@@ -126,14 +132,14 @@ class Plan:
     def _take(self, read: Read, position: int, reading: Reading, integration: Integration) -> None:
         event = reading.event
         if reading.error is not None:
-            alert = self._tell_unreadable(integration, read.message, reading.error)
-            self._record(read, position, reading, "failed", reading.error, alert.id)
-            return
-        if event is None or reading.action == "ignore":
-            self._record(read, position, reading, "ignored", reading.reason)
+            told = self._tell_unreadable(integration, read.message, reading.error)
+            self._record(read, position, reading, "failed", reading.error, told.id)
             return
         if reading.dropped_by is not None:
             self._record(read, position, reading, "filtered", reading.dropped_by)
+            return
+        if event is None or reading.action == "ignore":
+            self._record(read, position, reading, "ignored", reading.reason)
             return
         key = key_of(read.message.endpoint_id, event)
         alert = self._open.get(key)
@@ -292,7 +298,8 @@ class Plan:
                 run=read.run,
                 position=position,
                 endpoint_id=read.message.endpoint_id,
-                integration_id=read.integration.id if read.integration is not None else None,
+                integration_id=reading.integration_id
+                or (read.integration.id if read.integration is not None else None),
                 action=reading.action,
                 outcome=outcome,
                 reason=reason,

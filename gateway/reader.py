@@ -44,10 +44,11 @@ _JOBS_BETWEEN_LOOKS = 8
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
-    """A message to read, with the integration that it came in by."""
+    """A message to read, with the integration that it came in by, and the others on its endpoint in sequence."""
 
     message: Message
     integration: Integration
+    others: tuple[Integration, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,8 +78,48 @@ class Readings:
         self._max_decoded = max_decoded
         self._books: dict[str, tuple[int, str, Rulebook]] = {}
 
-    def read(self, message: Message, integration: Integration) -> list[Reading]:
-        """What the message says; raises whatever the template's code raises, UnreadableError where the message is at fault."""
+    def read(self, message: Message, integration: Integration, *others: Integration) -> list[Reading]:
+        """
+        What the message says: each event is taken by the first integration of its endpoint whose filters it passes.
+
+        Raises whatever the template's code raises, UnreadableError where the message is at fault. One of the `others` that
+        cannot read the message takes nothing.
+        """
+        readings = self._read_one(message, integration)
+        if not others:
+            return readings
+        taken = [msgspec.structs.replace(reading, integration_id=integration.id) for reading in readings]
+        refused = {
+            at: [f"{integration.name}: {reading.dropped_by}"]
+            for at, reading in enumerate(readings)
+            if reading.dropped_by is not None
+        }
+        for other in others:
+            if not refused:
+                break
+            for at, reading in enumerate(self._read_or_nothing(message, other, len(taken))):
+                if at not in refused:
+                    continue
+                if reading.dropped_by is not None:
+                    refused[at].append(f"{other.name}: {reading.dropped_by}")
+                    continue
+                trace = (
+                    *(f"not taken by {line}" for line in refused.pop(at)),
+                    f"taken by {other.name}",
+                    *reading.trace,
+                )
+                taken[at] = msgspec.structs.replace(reading, integration_id=other.id, trace=trace)
+        for at, lines in refused.items():
+            taken[at] = msgspec.structs.replace(taken[at], dropped_by="; ".join(lines))
+        return taken
+
+    def _read_or_nothing(self, message: Message, integration: Integration, count: int) -> list[Reading]:
+        try:
+            return self._read_one(message, integration)[:count]
+        except GatewayError as error:
+            return [Reading(action="ignore", dropped_by=f"cannot read it: {error}")] * count
+
+    def _read_one(self, message: Message, integration: Integration) -> list[Reading]:
         book = self.rulebook(integration)
         readings = book.readings(request_of(message, book, self._max_decoded))
         if self._plugins.has_event_hooks:
@@ -126,10 +167,10 @@ def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:
     )
 
 
-def answer(read: Callable[[Message, Integration], list[Reading]], job: Job) -> Reply:
+def answer(read: Callable[..., list[Reading]], job: Job) -> Reply:
     """The reply to a job, whatever happens on the way."""
     try:
-        return Reply(job.message.id, readings=read(job.message, job.integration))
+        return Reply(job.message.id, readings=read(job.message, job.integration, *job.others))
     except MemoryError:
         return Reply(
             job.message.id, error="reading it took more memory than a template may have", killed=True, worn_out=True

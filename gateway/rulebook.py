@@ -6,7 +6,7 @@ Pure: the same request gives the same readings, and nothing outside is touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ import msgspec
 from gateway.errors import TemplateError, UnreadableError
 from gateway.mapping import Hole, Text, Texts
 from gateway.models import Action, Event, Ignored, Reading
-from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_severities
+from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_filters, compile_severities
 from gateway.template import FieldTexts, Read, Request, TemplateFile, TemplateFolder
 
 S = TypeVar("S")
@@ -78,7 +78,10 @@ class Rulebook:
         if not has_code and file.fields.source_id is None:
             msg = "[fields] has no source_id: without it a recovery cannot be tied to its problem"
             raise TemplateError(msg)
-        self._ignore = [(rule.reason, compile_condition(rule, f"[[ignore]][{at}]")) for at, rule in enumerate(file.ignore)]
+        self._ignore = [
+            (rule.reason, compile_condition(rule, f"[[ignore]][{at}]")) for at, rule in enumerate(file.ignore)
+        ]
+        self._filters = compile_filters(file.filters)
         self._rules: list[tuple[Action, Test]] = []
         for action in _ORDER:
             rule = getattr(file, action)
@@ -174,8 +177,13 @@ class Rulebook:
                 holds, sentence = test(fields, scope)
                 if holds:
                     return Reading(action="ignore", reason=reason, event=event, trace=(f"ignore: {sentence}",))
-        severity, why = self._severity(fields, scope)
         trace: list[str] = []
+        if self._filters is not None:
+            passes, sentence = self._filters(fields, scope)
+            trace.append(f"filters: {sentence}")
+            if not passes:
+                return Reading(action="ignore", event=event, dropped_by=f"filters: {sentence}", trace=tuple(trace))
+        severity, why = self._severity(fields, scope)
         for action, test in self._rules:
             holds, sentence = test(fields, scope)
             trace.append(f"{action}: {sentence}")
@@ -188,6 +196,10 @@ class Rulebook:
                     default_severity=self.file.severity.default,
                     trace=tuple(trace),
                 )
+        if self.file.fallback == "open":
+            trace += ["fallback: a status in no list opens", why]
+            default = self.file.severity.default
+            return Reading(action="open", event=event, severity=severity, default_severity=default, trace=tuple(trace))
         status = event.source_status
         reason = "the message names no status" if status is None else f"status {status[:100]!r} is in no list"
         return Reading(action="ignore", reason=reason, event=event, severity=severity, trace=tuple(trace))

@@ -24,6 +24,7 @@ from gateway.models import SEVERITIES, Severity
 MAX_PATTERN = 1024
 MAX_SUBJECT = 64 * 1024
 _SHOWN_VALUES = 6
+_SHOWN_CONDITIONS = 4
 
 
 class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"not_": "not"}):
@@ -56,6 +57,15 @@ class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     """At least one of these conditions holds."""
 
     operators: ClassVar[tuple[str, ...]] = ("is_one_of", "contains", "starts_with", "matches", "is_present")
+
+
+class Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    Which events are an integration's: those for which every condition of `all` holds, and one of `any` where there are some.
+    """
+
+    all: list[Condition] = []
+    any: list[Condition] = []
 
 
 class IgnoreRule(Condition, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"not_": "not"}):
@@ -117,6 +127,16 @@ def compile_condition(condition: Condition, where: str, default_field: str = "so
     return _single(condition, operators[0], where, default_field)
 
 
+def compile_filters(filters: Filters) -> Test | None:
+    """A test whether an event passes; None where all do. Raises TemplateError as `compile_condition`."""
+    conditions = list(filters.all)
+    if filters.any:
+        conditions.append(Condition(any=filters.any))
+    if not conditions:
+        return None
+    return compile_condition(Condition(all=conditions), "[filters]")
+
+
 def compile_severities(
     rules: SeverityRules, where: str = "[severity]"
 ) -> Callable[[Fields, Any], tuple[Severity | None, str]]:
@@ -148,15 +168,16 @@ def compile_severities(
 
 def _group(kind: str, tests: list[Test], *, negated: bool) -> Test:
     def test(fields: Fields, scope: Any) -> tuple[bool, str]:
-        holds = kind == "all"
-        sentence = ""
+        sentences: list[str] = []
         for inner in tests:
-            one, sentence = inner(fields, scope)
-            if one != holds:
-                holds = not holds
-                break
+            holds, sentence = inner(fields, scope)
+            if holds != (kind == "all"):
+                break  # this one decides, and its sentence says why
+            sentences.append(sentence)
         else:
-            sentence = f"{'all' if holds else 'none'} of {len(tests)} conditions hold"
+            holds = kind == "all"
+            more = len(sentences) - _SHOWN_CONDITIONS
+            sentence = " and ".join(sentences[:_SHOWN_CONDITIONS]) + (f" and {more} more" if more > 0 else "")
         return holds != negated, f"not ({sentence})" if negated else sentence
 
     return test

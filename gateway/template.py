@@ -26,7 +26,7 @@ import msgspec
 from gateway.config import nearest
 from gateway.errors import TemplateError, UnreadableError
 from gateway.models import Channel, Event, Ignored
-from gateway.rules import Condition, IgnoreRule, SeverityRules
+from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
 from gateway.verify import Handshake, Verification, check_delivery_id
 
 SUPPORTED_API = range(1, 2)
@@ -97,6 +97,10 @@ class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
     """When an open alert is updated, and none is opened."""
     ignore: list[IgnoreRule] = []
     """What asks nothing of anyone, each with the reason; looked at first."""
+    filters: Filters = msgspec.field(default_factory=Filters)
+    """Which events are this integration's; one that does not pass is offered to the next in sequence."""
+    fallback: Literal["ignore", "open"] = "ignore"
+    """What a status in no list does."""
     severity: SeverityRules = msgspec.field(default_factory=SeverityRules)
     """Which of the vendor's severities is which of ours."""
     verification: Verification = msgspec.field(default_factory=lambda: Verification(kind="none"))
@@ -118,7 +122,8 @@ class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
 
 
 SETTINGS_KEYS = (
-    "accepts", "form_field", "each", "fields", "open", "close", "update", "ignore", "severity", "verification", "delivery_id",
+    "accepts", "form_field", "each", "fields", "open", "close", "update", "ignore", "filters", "fallback", "severity",
+    "verification", "handshake", "delivery_id",
 )  # fmt: skip
 """The keys of template.toml that an integration may set for itself."""
 

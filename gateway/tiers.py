@@ -1,196 +1,174 @@
 """
-How far a template has come: bronze, silver, gold; worked out from its folder, never claimed in it.
+How well a template is looked after: none, bronze, silver or gold. Computed from its files, never claimed.
 
-    bronze   template.toml is right, README.md says where the URL goes, and a sample has an expected file
-    silver   and a pair X_firing, X_resolved, documented or captured, shows that a recovery closes; every sample says where it
-             comes from; every status and severity of the rules occurs in a sample; the sender is verified, or [exempt] says
-             why nobody can
-    gold     and a sample was captured, and what the vendor sends to try the URL is known: a test message or a handshake
+    bronze    template.toml is right; README.md has the steps, with `{endpoint_url}`; a sample says what is expected of it
+    silver    a problem and its recovery are among the samples; every sample is expected to be something, and says where it
+              comes from; every word in the rules stands in a sample; the vendor's page is named; the sender is verified
+    gold      a sample was captured, not only documented; what the vendor sends to test the URL is known: a handshake, or a
+              sample that is ignored
 
-None of the template's code is imported: the gallery asks this of every template. `gateway.testing` looks more closely.
+Each tier holds what the one before it holds. What `[exempt]` waives counts as held. No code of the template is imported, and
+no sample is read by it: whether samples are read as expected is what the conformance suite tests.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from typing import Literal
-
-import msgspec
+from urllib.parse import unquote_plus
 
 from gateway.errors import TemplateError
+from gateway.mapping import to_text
 from gateway.rules import Condition
 from gateway.template import TemplateFile, TemplateFolder
 
 Tier = Literal["none", "bronze", "silver", "gold"]
-TIERS: tuple[Tier, ...] = ("none", "bronze", "silver", "gold")
+
 _EXPECTED = ".expected.json"
-_KINDS = frozenset({".json", ".http", ".xml", ".txt", ".form"})
-_SOURCED = frozenset({"documented", "captured"})
-_ORIGIN = re.compile(r'^\[\s*"?([^"\]]+?)"?\s*\]|^kind\s*=\s*["\'](\w+)', re.MULTILINE)
-_TEST = "test message"
-_MOST_NAMED = 5
+_FIRING, _RESOLVED = "_firing", "_resolved"
+_ENTRY = re.compile(r'^\["([^"\]]+)"\]\nkind = "(\w+)"$', re.MULTILINE)
+_SAMPLES = {"json", "http", "xml", "form", "txt"}
+_KINDS = {"documented", "captured", "adapted"}
 
 
 def tier_of(folder: TemplateFolder) -> Tier:
-    """The tier of a template."""
-    facts = _Facts(folder)
+    """The tier of a template; `none` also where template.toml is wrong."""
+    look = _Look(folder)
     reached: Tier = "none"
-    for tier, needed in ((TIERS[1], facts.bronze), (TIERS[2], facts.silver), (TIERS[3], facts.gold)):
-        if next(needed(), None) is not None:
+    for tier, lacks in _TIERS:
+        if next(lacks(look), None) is not None:
             break
         reached = tier
     return reached
 
 
 def needs(folder: TemplateFolder) -> list[str]:
-    """What the next tier needs, each in a sentence; nothing where it is gold."""
-    facts = _Facts(folder)
-    for needed in (facts.bronze, facts.silver, facts.gold):
-        if missing := list(needed()):
-            return missing
+    """What the next tier needs, each with the file to change; nothing for gold."""
+    look = _Look(folder)
+    for tier, lacks in _TIERS:
+        missing = list(lacks(look))
+        if missing:
+            return [f"{tier}: {sentence}" for sentence in missing]
     return []
 
 
-class _Facts:
-    """What lies in a folder, read once."""
+class _Look:
+    """One look at a folder, each file read once at most: a list of 250 templates waits for it."""
 
     def __init__(self, folder: TemplateFolder) -> None:
-        self._folder = folder
-        samples = folder.path / "samples"
-        names = sorted(path.name for path in samples.iterdir()) if samples.is_dir() else []
-        self._expected = {name.removesuffix(_EXPECTED) for name in names if name.endswith(_EXPECTED)}
-        self._samples = [name for name in names if name[name.rfind(".") :] in _KINDS and not name.endswith(_EXPECTED)]
+        self.folder = folder
+        self.samples = folder.path / "samples"
 
-    def bronze(self) -> Iterator[str]:
-        try:
-            self._folder.file  # noqa: B018  # reads it
-        except TemplateError as error:
-            yield f"a template.toml that can be read: {error}"
-        try:
-            readme = self._folder.readme
-        except (OSError, UnicodeDecodeError) as error:
-            yield f"a README.md that can be read: {error}"
-        else:
-            if "{endpoint_url}" not in readme:
-                yield "a README.md with the vendor's steps, which says with {endpoint_url} where the URL goes"
-        if not any(_case(name) in self._expected for name in self._samples):
-            yield f"a sample with its expected file: samples/NAME_firing.json and samples/NAME_firing{_EXPECTED}"
-
-    def silver(self) -> Iterator[str]:
-        file = self._folder.file
-        cases = {_case(name) for name in self._samples}
-        pairs = [case[: -len("_firing")] for case in cases if case.endswith("_firing")]
-        pairs = [case for case in pairs if case + "_resolved" in cases]
-        if "recovery_closes" not in file.exempt:
-            if not pairs:
-                yield "a pair of samples X_firing and X_resolved, of one problem and its recovery"
-            elif not any({self._origin(case + "_firing"), self._origin(case + "_resolved")} <= _SOURCED for case in pairs):
-                yield f"a pair of samples from the vendor's pages or from the wire: that of {_some(sorted(pairs))} is adapted"
-        untold = [name for name in self._samples if name not in self._origins]
-        if untold:
-            yield f"in samples/provenance.toml, where these come from: {_some(untold)}"
-        if "words_occur" not in file.exempt:
-            unmet = [word for word, edges in dict(_words(file)).items() if not _occurs(self._text, word.casefold(), *edges)]
-            if unmet:
-                yield f"samples in which the words of its rules occur: {_some(unmet)}"
-        if file.verification.kind == "none" and not file.exempt.get("sender_verified", "").strip():
-            yield "a [verification] of who sent it, or under [exempt] sender_verified the reason why nobody can know"
-
-    def gold(self) -> Iterator[str]:
-        if "captured" not in self._origins.values():
-            yield "a sample that was captured, from a real installation or in public"
-        if not self._folder.file.handshakes and not self._has_test():
-            yield f"a sample of the vendor's test message, ignored for {_TEST!r}; or a [handshake]"
-
-    def _origin(self, case: str) -> str | None:
-        return next((self._origins.get(name) for name in self._samples if _case(name) == case), None)
+    @property
+    def file(self) -> TemplateFile:
+        return self.folder.file
 
     @functools.cached_property
-    def _origins(self) -> dict[str, str]:
-        """The kind of each sample's origin. Read line by line: TOML in full takes as long as all the rest."""
-        found: dict[str, str] = {}
-        name = ""
-        for table, kind in _ORIGIN.findall(self._content("provenance.toml").decode("utf-8", "replace")):
-            if table:
-                name = table
-            else:
-                found[name] = kind
-        return found
-
-    @functools.cached_property
-    def _text(self) -> str:
-        texts = [self._content(name) for name in self._samples]
-        texts += [self._content(case + _EXPECTED) for case in sorted(self._expected)]
-        return b"\n".join(texts).decode("utf-8", "replace").casefold()
-
-    def _has_test(self) -> bool:
-        for case in sorted(self._expected):
-            try:
-                expected = msgspec.json.decode(self._content(case + _EXPECTED), type=_Expected)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
-            if any(event.action == "ignore" and _TEST in (event.reason or "") for event in expected.events):
-                return True
-        return False
-
-    def _content(self, name: str) -> bytes:
+    def names(self) -> dict[str, str]:
+        """The samples by their files' names, each with the name of what is expected of it, empty where that is missing."""
         try:
-            return (self._folder.path / "samples" / name).read_bytes()
+            found = set(os.listdir(self.samples))
         except OSError:
-            return b""
+            return {}
+        stems = {name: name.rpartition(".") for name in sorted(found) if not name.endswith(_EXPECTED)}
+        expected = {name: stem + _EXPECTED for name, (stem, _, kind) in stems.items() if kind in _SAMPLES}
+        return {name: beside if beside in found else "" for name, beside in expected.items()}
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, str]:
+        """What provenance.toml says of each sample; empty where the file is missing or wrong."""
+        try:
+            text = (self.samples / "provenance.toml").read_text(encoding="utf-8")
+            kinds = dict(_ENTRY.findall(text))  # as everyone writes it
+            if any(name not in kinds for name in self.names):
+                tables = tomllib.loads(text).items()
+                kinds = {name: str(table.get("kind")) for name, table in tables if isinstance(table, dict)}
+        except (OSError, ValueError):
+            return {}
+        return kinds
+
+    def text(self, name: str) -> str:
+        """A file among the samples, a form as people read it."""
+        try:
+            text = (self.samples / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        return unquote_plus(text) if name.endswith((".http", ".form")) else text
 
 
-class _ExpectedEvent(msgspec.Struct):
-    action: str = ""
-    reason: str | None = None
+def _bronze(look: _Look) -> Iterator[str]:
+    try:
+        look.file  # noqa: B018  # reads it
+    except TemplateError as error:
+        yield str(error)
+        return
+    if "{endpoint_url}" not in look.folder.readme:
+        yield "README.md says where the integration's URL goes, as {endpoint_url}"
+    if not any(look.names.values()):
+        yield "samples/ has a payload NAME.json and beside it NAME.expected.json"
 
 
-class _Expected(msgspec.Struct):
-    events: list[_ExpectedEvent]
+def _silver(look: _Look) -> Iterator[str]:
+    file = look.file
+    cases = {name.rpartition(".")[0] for name in look.names}
+    pairs = any(case.endswith(_RESOLVED) and case.removesuffix(_RESOLVED) + _FIRING in cases for case in cases)
+    if not pairs and "recovery_closes" not in file.exempt:
+        yield f"samples/ has a problem X{_FIRING}.json and its recovery X{_RESOLVED}.json"
+    alone = [name for name, expected in look.names.items() if not expected]
+    if alone:
+        yield f"samples/ has an expected file for {_some(alone)}"
+    untold = [name for name in look.names if look.kinds.get(name) not in _KINDS]
+    if untold:
+        yield f"samples/provenance.toml says where {_some(untold)} comes from: documented, captured or adapted"
+    unseen = [] if "words_occur" in file.exempt else _unseen(look)
+    if unseen:
+        yield f"samples/ has a sample with {_some([repr(word) for word in unseen])}, which template.toml's rules name"
+    if not file.docs_url and "generic" not in file.categories:
+        yield "template.toml names the vendor's own page in docs_url"
+    if file.verification.kind == "none" and "sender_verified" not in file.exempt:
+        yield "template.toml says in [verification] how the vendor signs, or under [exempt] why nobody can know"
 
 
-def _case(name: str) -> str:
-    return name[: name.rfind(".")]
+def _gold(look: _Look) -> Iterator[str]:
+    if not any(look.kinds.get(name) == "captured" for name in look.names):
+        yield "samples/ has a payload that was captured, and provenance.toml says so"
+    if not look.file.handshakes and not any('"ignore"' in look.text(name) for name in look.names.values() if name):
+        yield "samples/ has what the vendor sends to test the URL, expected to be ignored; or template.toml has [handshake]"
+
+
+_TIERS: tuple[tuple[Tier, Callable[[_Look], Iterator[str]]], ...] = (
+    ("bronze", _bronze),
+    ("silver", _silver),
+    ("gold", _gold),
+)
+
+
+def _unseen(look: _Look) -> list[str]:
+    """The words of the rules that stand in no sample."""
+    file = look.file
+    severities = [getattr(file.severity, name) for name in ("critical", "error", "warning", "info")]
+    words = [to_text(word) for rule in (file.open, file.close, file.update, *severities) for word in _words(rule)]
+    text = "\n".join(look.text(name) for name in look.names).casefold()
+    return [word for word in dict.fromkeys(words) if word.strip().casefold() not in text]
+
+
+def _words(rule: Condition | list[str | int | float] | None) -> Iterator[object]:
+    if rule is None:
+        return
+    if isinstance(rule, list):
+        yield from rule
+        return
+    for part in [*(rule.all or ()), *(rule.any or ())]:
+        yield from _words(part)
+    for values in (rule.is_one_of, rule.contains, rule.starts_with):
+        yield from values or ()
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
-
-
-def _occurs(text: str, word: str, left: bool, right: bool) -> bool:  # noqa: FBT001  # the edges at which a word ends
-    at = text.find(word)
-    while at >= 0:
-        before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
-        if not (left and before.isalnum()) and not (right and after.isalnum()):
-            return True
-        at = text.find(word, at + 1)
-    return False
-
-
-def _words(file: TemplateFile) -> Iterator[tuple[str, tuple[bool, bool]]]:
-    """
-    The vendor's words in the rules, each with whether it begins and ends as a word.
-
-    What only a pattern says is left to the conformance suite.
-    """
-    for rule in (file.open, file.close, file.update, *file.ignore):
-        if rule is not None:
-            yield from _words_in(rule)
-    for severity in (file.severity.critical, file.severity.error, file.severity.warning, file.severity.info):
-        if severity is not None:
-            yield from _words_in(severity if isinstance(severity, Condition) else Condition(is_one_of=severity))
-
-
-def _words_in(condition: Condition) -> Iterator[tuple[str, tuple[bool, bool]]]:
-    for part in (*(condition.all or ()), *(condition.any or ())):
-        yield from _words_in(part)
-    for words, edges in (
-        (condition.is_one_of, (True, True)),
-        (condition.starts_with, (True, False)),
-        (condition.contains, (False, False)),
-    ):
-        for word in words or ():
-            yield str(word), edges
+    most = 3
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

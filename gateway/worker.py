@@ -125,7 +125,7 @@ class Worker:
         """What is made of each message, in order. Whose it is, is settled once: the directory may change meanwhile."""
         integrations = [self._integration_of(message) for message in messages]
         jobs = [
-            Job(message, integration)
+            Job(message, integration, self._others(integration))
             for message, integration in zip(messages, integrations, strict=True)
             if integration is not None and not self._goes_aside(message, integration)
         ]
@@ -226,7 +226,7 @@ class Worker:
             error = f"not read: the template {integration.template} was stopped {BREAKER_KILLS} times within a minute"
             result = Read(message=message, integration=integration, error=error, run=deferred.run)
         else:
-            reply = (await self._aside.read([Job(message, integration)]))[0]
+            reply = (await self._aside.read([Job(message, integration, self._others(integration))]))[0]
             result = _read(message, integration, reply, deferred.run)
             if reply.killed:
                 self._suspect(integration, reply)
@@ -248,6 +248,11 @@ class Worker:
     def _integration_of(self, message: Message) -> Integration | None:
         integrations = self._directory.integrations.get(message.endpoint_id, ())
         return integrations[0] if integrations else None
+
+    def _others(self, first: Integration) -> tuple[Integration, ...]:
+        """The other integrations of its endpoint that may take its events, in sequence."""
+        integrations = self._directory.integrations[first.endpoint_id]
+        return tuple(other for other in integrations if other.id != first.id and other.enabled)
 
     async def _apply(
         self, results: Sequence[Read | Deferred], *, cursor: int | None = None, done: int | None = None
@@ -288,8 +293,10 @@ class Worker:
         if version == self._directory.version:
             return
         by_endpoint: dict[str, list[Integration]] = {}
+        # A disabled one comes last: what was accepted while it was enabled is still read by it, if by no other.
         for integration in sorted(
-            await self._state.integrations(), key=lambda one: (one.sequence, one.created_at, one.id)
+            await self._state.integrations(),
+            key=lambda one: (not one.enabled, one.sequence, one.created_at, one.id),
         ):
             by_endpoint.setdefault(integration.endpoint_id, []).append(integration)
         self._directory = Directory(

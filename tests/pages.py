@@ -130,7 +130,7 @@ class Run:
     def _set_message(self, block: Block) -> None:
         self._count += 1
         self._message = self._folder / f"message{self._count}.{'http' if block.language == 'http' else 'json'}"
-        self._message.write_text(block.text, encoding="utf-8")
+        self._message.write_text(block.text + "\n", encoding="utf-8")
 
     # what is compared
 

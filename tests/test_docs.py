@@ -10,7 +10,9 @@ import importlib.util
 import inspect
 import os
 import re
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
@@ -20,17 +22,18 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gateway import hookspecs
+from gateway import hookspecs, ingest
 from gateway.clock import SystemClock
 from gateway.config import Settings
 from gateway.errors import SettingsError
 from gateway.http import Client
-from gateway.loader import load_plugins
+from gateway.loader import GROUP, load_plugins
 from gateway.models import Event, Integration
 from gateway.notifiers.base import Outbound
 from gateway.plugins import Plugins
 from gateway.rulebook import compile_rulebook
-from gateway.template import Request
+from gateway.template import Request, import_file
+from gateway.testing.running import running
 from gateway.vault import Vault
 from tests.pages import Block, Run, Walk, blocks
 
@@ -105,6 +108,74 @@ def test_the_tutorial_leads_to_an_alert(tmp_path: Path) -> None:
                 raise
     finally:
         walk.close()
+
+
+def test_the_examples_of_tests_pass(tmp_path: Path) -> None:
+    """Those of testing.md, by a pytest of their own."""
+    for block in blocks((DOCS / "testing.md").read_text(encoding="utf-8")):
+        if block.title.endswith(".py"):
+            (tmp_path / block.title).write_text(block.text + "\n", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini", "--rootdir", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+def test_the_package_of_publishing_is_one(tmp_path: Path) -> None:
+    """Its entry point is of the group that the gateway looks for, and names what `__init__.py` has."""
+    shown = {block.title: block.text for block in blocks((DOCS / "publishing.md").read_text(encoding="utf-8"))}
+    project = tomllib.loads(shown["pyproject.toml"])["project"]
+    assert project["entry-points"] == {GROUP: {"acme": "alert_gateway_acme:plugin"}}
+    package = tmp_path / "alert_gateway_acme"
+    copytree(ROOT / "plugins" / "custom", package)
+    (package / "__init__.py").write_text(shown["src/alert_gateway_acme/__init__.py"])
+    plugin = import_file(package / "__init__.py", "alert_gateway_acme").plugin
+    assert (plugin.slug, plugin.file.name) == ("acme", "Custom")
+
+
+# operations
+
+
+def test_the_backup_is_one(tmp_path: Path) -> None:
+    """Taken by the page's own script while the gateway runs, restored, and everything is there."""
+    (script,) = (
+        block.text for block in blocks((DOCS / "operations.md").read_text(encoding="utf-8")) if block.title == "backup.sh"
+    )
+    (tmp_path / "backup.sh").write_text(script + "\n")
+    with running(tmp_path / "data") as gateway:
+        made = gateway.add("custom", "Doors")
+        gateway.post(made.url(gateway.url), {"source_id": "7", "status": "open", "subject": "Door 7 is open"})
+        assert len(gateway.alerts()) == 1
+        environ = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "GATEWAY_DATA": str(gateway.data)}
+        subprocess.run(["sh", "backup.sh", str(tmp_path / "restored")], cwd=tmp_path, env=environ, check=True, timeout=60)
+    assert {path.name for path in (tmp_path / "restored").iterdir()} == {"state.db", "journal.db", "secret.key"}
+    with running(tmp_path / "restored") as gateway:
+        assert [alert.subject for alert in gateway.alerts()] == ["Door 7 is open"]
+        status, _ = gateway.post(made.url(gateway.url), {"source_id": "7", "status": "close"})
+        assert status == 200
+        assert [alert.status for alert in gateway.alerts()] == ["closed"]
+
+
+def test_the_answers_to_senders_are_all_there() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    (table,) = (block for block in blocks(page) if block.title.startswith("Status | When"))
+    said = {int(status) for row in table.rows for status in row[0].split(",")}
+    assert said == {answer.status for answer in vars(ingest).values() if isinstance(answer, ingest.Answer)} - {417} | {200, 413}
+
+
+def test_the_unit_starts_what_there_is() -> None:
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    (unit,) = (block.text for block in blocks(page) if block.title.endswith(".service"))
+    known = {f"GATEWAY_{name.upper()}" for name in Settings.__struct_fields__}
+    assert set(re.findall(r"GATEWAY_\w+", unit)) <= known
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_a_page_speaks_of_settings_that_there_are(path: Path) -> None:
+    known = {f"GATEWAY_{name.upper()}" for name in Settings.__struct_fields__}
+    spoken = set(re.findall(r"\bGATEWAY_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
+    assert spoken <= known, "a setting that is not in config.py"
 
 
 # hooks

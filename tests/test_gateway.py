@@ -19,7 +19,9 @@ from gateway.template import TemplateFolder
 from gateway.testing.samples import read_sample
 from tests.running import ROOT, RunningGateway, Sink, running, until
 
-TEMPLATES = [TemplateFolder(path) for path in sorted((ROOT / "plugins").iterdir()) if (path / "template.toml").is_file()]
+TEMPLATES = [
+    TemplateFolder(path) for path in sorted((ROOT / "plugins").iterdir()) if (path / "template.toml").is_file()
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,12 @@ def test_first_start_prints_what_to_try(tmp_path: Path) -> None:
     with running(tmp_path / "data") as gateway:
         printed = gateway.log.read_text()
         integrations = cli(gateway, "integrations", "list")
-        assert {integration["template"] for integration in integrations} >= {"custom", "datadog", "newrelic", "sematext"}
+        assert {integration["template"] for integration in integrations} >= {
+            "custom",
+            "datadog",
+            "newrelic",
+            "sematext",
+        }
         open_line, close_line = (line.strip() for line in printed.splitlines() if line.strip().startswith("curl "))
         for line in (open_line, open_line, close_line):
             words = [*shlex.split(line), "-sS", "--fail"]
@@ -146,6 +153,32 @@ def test_sematext_priorities(gateway: RunningGateway) -> None:
     messages(gateway, "Priorities")
     alerts = cli(gateway, "alerts", "list", "--integration", "Priorities")
     assert [alert["severity"] for alert in alerts[::-1]] == ["info", "warning", "error", "critical"]
+
+
+def test_clones_share_an_endpoint_and_the_first_that_matches_takes_the_event(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    only = tmp_path / "production.toml"
+    only.write_text('[filters]\nall = [{ field = "{env}", is_one_of = ["production"] }]\n')
+    made = cli(gateway, "integrations", "add", "custom", "--name", "Production", "--settings", str(only))
+    staging = tmp_path / "staging.toml"
+    staging.write_text('fallback = "open"\n[filters]\nany = [{ field = "{env}", is_one_of = ["staging", "test"] }]\n')
+    clone = cli(gateway, "integrations", "clone", "Production", "--name", "Staging", "--settings", str(staging))
+    assert clone["sequence"] == 1
+    for env, status in (("production", "open"), ("staging", "open"), ("nowhere", "open"), ("test", "strange")):
+        body = {"source_id": env, "status": status, "subject": env, "env": env}
+        assert gateway.post(made["endpoint_url"], body)[0] == 200
+    log = messages(gateway, "Production") + messages(gateway, "Staging")
+    outcomes = {event["reason"] or message["id"]: event["outcome"] for message in log for event in message["events"]}
+    assert sorted(outcomes.values()) == ["filtered", "opened", "opened", "opened"]
+    (refused,) = [reason for reason, outcome in outcomes.items() if outcome == "filtered"]
+    assert refused == (
+        "Production: filters: {env} 'nowhere' is one of production: no; "
+        "Staging: filters: {env} 'nowhere' is one of staging, test: no"
+    )
+    taken = {alert["source_id"]: alert["integration"] for alert in cli(gateway, "alerts", "list", "--limit", "500")}
+    assert taken["production"] == "Production"
+    assert taken["staging"] == taken["test"] == "Staging"
 
 
 def test_disable_rotate_delete(gateway: RunningGateway) -> None:

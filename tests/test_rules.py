@@ -185,7 +185,11 @@ def test_groups_are_pythons_all_and_any(truths: list[bool], negated: bool) -> No
         ({"is_one_of": list("abcdefgh")}, {STATUS: "a"}, "source_status 'a' is one of a, b, c, d, e, f and 2 more"),
         ({"contains": ["a"], "not": True}, {STATUS: "c"}, "source_status 'c' does not: contains a"),
         ({"is_present": True}, {}, "source_status is absent"),
-        ({"any": [{"contains": ["a"]}]}, {STATUS: "c"}, "none of 1 conditions hold"),
+        (
+            {"any": [{"contains": ["a"]}, {"contains": ["b"]}]},
+            {STATUS: "c"},
+            "source_status 'c' contains a: no and source_status 'c' contains b: no",
+        ),
         ({"all": [{"contains": ["a"]}]}, {STATUS: "c"}, "source_status 'c' contains a: no"),
     ],
 )

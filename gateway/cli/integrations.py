@@ -18,6 +18,7 @@ from gateway.integrations import (
     Made,
     add_integration,
     change_integration,
+    clone_integration,
     find_endpoint,
     find_integration,
     replace_secret,
@@ -195,6 +196,41 @@ def set_integration(
 
     shape = session.run(work())
     session.out.one(shape, [f"integration {cell(shape['name'])} is changed; its policy is {cell(shape['policy'])}"])
+
+
+@command.command(
+    examples=[
+        'alert-gateway integrations clone "Datadog" --name "Datadog staging" --settings staging.toml --policy Developers'
+    ]
+)
+@click.argument("ref", metavar="NAME_OR_ID")
+@click.option("--name", required=True, help="What the clone is called; the URL stays that of the first.")
+@click.option(
+    "--policy", metavar="REF", help="Who is notified: an escalation policy; that of the first where it is left out."
+)
+@_SETTINGS
+@shared
+def clone(session: Session, ref: str, name: str, policy: str | None, settings_file: Path | None) -> None:
+    """
+    Add an integration on the endpoint of another, next in its sequence.
+
+    An event belongs to the first whose [filters] it passes; what no integration takes is listed as filtered, with the
+    reason of each.
+    """
+    settings = None if settings_file is None else read_settings(settings_file)
+
+    async def work() -> Shape:
+        async with session.state() as state:
+            first = await find_integration(state, ref)
+            policy_id = (await find_policy(state, policy)).id if policy else first.policy_id
+            made = await clone_integration(
+                state, session.plugins, session.clock, first, name=name, policy_id=policy_id, settings=settings
+            )
+            (shape,) = await _shapes(session, state, [made])
+            return shape
+
+    shape = session.run(work())
+    session.out.one(shape, [f"integration {cell(shape['name'])} is added to the endpoint of {cell(ref)}"])
 
 
 @command.command(

@@ -131,7 +131,7 @@ def _score(column: Column, table: Table, roles: Sequence[Meaning | None]) -> tup
         return score + 3 + exact, f"it says {_shown(column)}"
     if named >= _NAMED and {"open", "close"} <= set(meanings.values()):
         return (
-            score + 4,
+            score + 3,
             f"it says {_shown(column)}, one in the problem and another in the recovery; which is which is a guess",
         )
     return 0, ""

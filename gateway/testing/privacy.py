@@ -52,12 +52,7 @@ _EXAMPLE_USERS = frozenset({"example", "user", "runner", "ubuntu", "app"})
 def private_in(text: str, domains: frozenset[str] = frozenset()) -> Iterator[str]:
     """What looks private in this text, each with what to write instead; `domains` are the vendor's own."""
     text = unquote_plus(text) if "%" in text else text
-    for match in _EMAIL.finditer(text):
-        if not is_example(match[1]):
-            yield f"the e-mail address {match[0]}: write somebody@example.com"
-    for match in _HOST.finditer(text):
-        if not is_example(match[1]) and domain_of(match[1]) not in domains:
-            yield f"the host {match[1]}: write host.example.com, or name it in docs_url, README.md or provenance.toml"
+    yield from _names_in(text, domains)
     for pattern in (_IPV4, _IPV6):
         for match in pattern.finditer(text):
             if _is_private_address(match[0]):
@@ -65,12 +60,21 @@ def private_in(text: str, domains: frozenset[str] = frozenset()) -> Iterator[str
     for match in _ACCOUNT.finditer(text):
         if match[1] not in _EXAMPLE_ACCOUNTS:
             yield f"the AWS account {match[1]}: write 123456789012"
-    for match in _HOME.finditer(text):
-        if match[1].lower() not in _EXAMPLE_USERS:
-            yield f"the home folder {match[0]}: write /home/example"
     for name, secret in _SECRETS:
         if secret.search(text):
             yield f"{name}: write example"
+
+
+def _names_in(text: str, domains: frozenset[str]) -> Iterator[str]:
+    for match in _EMAIL.finditer(text):
+        if not is_example(match[1]):
+            yield f"the e-mail address {match[0]}: write somebody@example.com"
+    for match in _HOST.finditer(text):
+        if not is_example(match[1]) and domain_of(match[1]) not in domains:
+            yield f"the host {match[1]}: write host.example.com, or name it in docs_url, README.md or provenance.toml"
+    for match in _HOME.finditer(text):
+        if match[1].lower() not in _EXAMPLE_USERS:
+            yield f"the home folder {match[0]}: write /home/example"
 
 
 def hosts_in(text: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ The samples of a template: payloads, what is expected of each, and where each co
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import tomllib
 from collections.abc import Sequence
@@ -100,7 +100,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     kind: Literal["documented", "captured", "adapted"]
     url: str
-    date: datetime.date
+    date: dt.date
     note: str = ""
 
 

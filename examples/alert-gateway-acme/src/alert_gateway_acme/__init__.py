@@ -1,0 +1,5 @@
+"""The template of Acme Cold Rooms for Alert Gateway."""
+
+from gateway import TemplateFolder
+
+plugin = TemplateFolder(__file__)

@@ -1,0 +1,234 @@
+"""
+What breaks a law, one function for each: every problem is a sentence that names its file or its place.
+
+`conformance.py` makes tests of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.config import nearest
+from gateway.errors import GatewayError, TemplateError, UnreadableError
+from gateway.mapping import Hole
+from gateway.models import AlertKey, Event, Reading
+from gateway.pipeline import key_of
+from gateway.rulebook import Rulebook, compile_rulebook
+from gateway.rules import EVENT_FIELDS, Condition, compile_condition
+from gateway.template import Request, TemplateFile, TemplateFolder, describe
+from gateway.testing.mutations import NOTHING, mutations, paths, spoken
+from gateway.testing.mutations import Path as Place
+from gateway.testing.privacy import domain_of, hosts_in
+from gateway.testing.samples import (
+    EXPECTED,
+    MEDIA_TYPES,
+    PROVENANCE,
+    Provenance,
+    Sample,
+    read_provenance,
+    read_sample,
+)
+
+_NO_IDS = frozenset({"", "None", "null", "[]", "{}", "undefined", "N/A"})
+_TIMES_IN_FULL = 3
+
+
+@functools.cache
+def template_at(folder: Path) -> TemplateFolder:
+    """The template of a folder, one for all tests."""
+    return TemplateFolder(folder)
+
+
+@functools.cache
+def book_of(template: TemplateFolder) -> Rulebook:
+    """Its rules without anybody's settings, compiled once."""
+    return compile_rulebook(template, {})
+
+
+def read(template: TemplateFolder, sample: Sample) -> list[Reading]:
+    """What is read of a sample; raises whatever the template raises."""
+    book = book_of(template)
+    return book.readings(sample.request(book))
+
+
+def unpaired(folder: Path) -> Iterator[str]:
+    """What lies in samples/ without its other half, or is no sample at all."""
+    if not folder.is_dir():
+        yield "there are no samples"
+        return
+    kinds = (".http", *MEDIA_TYPES)
+    names = {path.name for path in folder.iterdir()}
+    expected = {name for name in names if name.endswith(EXPECTED)}
+    samples = {name for name in names - expected if Path(name).suffix in kinds}
+    if not samples:
+        yield "there are no samples"
+    for name in sorted(samples):
+        if Path(name).stem + EXPECTED not in expected:
+            yield f"{name}: there is no {Path(name).stem}{EXPECTED}"
+        twins = [other for other in samples if other < name and Path(other).stem == Path(name).stem]
+        if twins:
+            yield f"{name} and {twins[0]} have one name: both would share one expected file"
+    cases = {Path(name).stem for name in samples}
+    for name in sorted(expected):
+        if name.removesuffix(EXPECTED) not in cases:
+            yield f"{name}: there is no sample of that name"
+    for name in sorted(names - samples - expected - {PROVENANCE}):
+        yield f"{name} is neither a sample ({', '.join(kinds)}) nor expected of one"
+
+
+def unsourced(name: str, provenance: Provenance) -> Iterator[str]:
+    """What is wrong with what is told of where a sample comes from."""
+    if not provenance.url.startswith("https://"):
+        yield f'["{name}"] url = {provenance.url!r} is no https address'
+    if provenance.kind != "documented" and not provenance.note:
+        yield f'["{name}"] is {provenance.kind}, and no note says how it came about'
+
+
+def unclosed(template: TemplateFolder, firing: Sample, resolved: Sample) -> Iterator[str]:
+    """What a recovery leaves open of what its problem opened."""
+    try:
+        opened = _keys(read(template, firing), "open")
+        closed = _keys(read(template, resolved), "close")
+    except Exception as error:  # noqa: BLE001  # a template's code may raise anything
+        yield f"{firing.path.name}, {resolved.path.name}: {describe(error)}"
+        return
+    if not opened:
+        yield f"{firing.path.name} opens nothing"
+    if not closed:
+        yield f"{resolved.path.name} closes nothing"
+    for key in opened - closed if opened and closed else ():
+        ids = ", ".join(sorted(repr((other.source, other.source_name, other.source_id)) for other in closed))
+        mine = (key.source, key.source_name, key.source_id)
+        yield f"{firing.path.name} opens {mine!r}; {resolved.path.name} closes {ids}"
+
+
+def _keys(readings: Iterable[Reading], action: str) -> set[AlertKey]:
+    return {key_of("", reading.event) for reading in readings if reading.action == action and reading.event}
+
+
+Seen = tuple[Reading, list[Any]]
+
+
+def seen_in(template: TemplateFolder) -> Iterator[Seen]:
+    """Every reading of every sample, with what holes saw."""
+    book = book_of(template)
+    for path in template.samples():
+        try:
+            request = read_sample(path).request(book)
+            readings = book.readings(request)
+        except GatewayError:
+            continue  # test_expected_outcome tells
+        scopes: list[Any] = [request.scope]
+        if book.file.each and isinstance(elements := _elements(book, request), list):
+            scopes = [request.scope_of(element) for element in elements]
+        for reading in readings:
+            yield reading, scopes
+
+
+def _elements(book: Rulebook, request: Request) -> Any:
+    """What `each` finds in a message."""
+    return Hole(book.file.each or "@").find(request.scope)
+
+
+def words_unseen(file: TemplateFile, seen: list[Seen]) -> Iterator[str]:
+    """The words in the rules for actions and severities that no sample meets."""
+    for action in ("open", "close", "update"):
+        rule = getattr(file, action)
+        if rule is not None:
+            yield from _unmet(rule, f"[{action}]", "source_status", seen)
+    for severity in ("critical", "error", "warning", "info"):
+        rule = getattr(file.severity, severity)
+        if isinstance(rule, list):
+            rule = Condition(is_one_of=rule)
+        if rule is not None:
+            yield from _unmet(rule, f"[severity] {severity}", "source_severity", seen)
+
+
+def _unmet(condition: Condition, where: str, default_field: str, seen: list[Seen]) -> Iterator[str]:
+    """The words of a condition that no sample meets, each tried as a condition of its own."""
+    for part in [*(condition.all or []), *(condition.any or [])]:
+        yield from _unmet(part, where, default_field, seen)
+    for word, single in _singles(condition):
+        test = compile_condition(single, where, default_field)
+        if not any(_holds(test, reading, scopes) for reading, scopes in seen):
+            yield f"{where} {word!r} occurs in no sample"
+
+
+def _singles(condition: Condition) -> Iterator[tuple[object, Condition]]:
+    bare = {"field": condition.field, "case_sensitive": condition.case_sensitive}
+    for operator in ("is_one_of", "contains", "starts_with"):
+        for word in getattr(condition, operator) or ():
+            yield word, Condition(**bare, **{operator: [word]})  # type: ignore[arg-type]  # built by name
+    if condition.matches is not None:
+        yield condition.matches, Condition(**bare, matches=condition.matches)  # type: ignore[arg-type]  # the same
+
+
+def _holds(test: Callable[[Any, Any], tuple[bool, str]], reading: Reading, scopes: list[Any]) -> bool:
+    event = reading.event
+    fields = {name: getattr(event, name) for name in EVENT_FIELDS} if event is not None else {}
+    return any(test(fields, scope)[0] for scope in scopes)
+
+
+@functools.cache
+def often_seen(template: TemplateFolder) -> dict[Path, frozenset[Place]]:
+    """For each sample the fields that several samples before it have too: those are changed in a few ways only."""
+    book = book_of(template)
+    times: Counter[Place] = Counter()
+    often = {}
+    for sample in template.samples():
+        try:
+            places = set(paths(read_sample(sample).request(book).data))
+        except GatewayError:
+            continue  # test_expected_outcome tells
+        often[sample] = frozenset(place for place in places if times[place] >= _TIMES_IN_FULL)
+        times.update(places)
+    return often
+
+
+def crashes(book: Rulebook, request: Request, sample: Path, briefly: frozenset[Place]) -> Iterator[str]:
+    """What neither was read nor was refused by name, of a message with one field changed."""
+    for path, what, data in mutations(request.data, briefly):
+        changed = Request(data, headers=request.headers, query=request.query, body=msgspec.json.encode(data))
+        try:
+            readings = book.readings(changed)
+            msgspec.msgpack.encode(readings)
+        except UnreadableError:
+            continue
+        except BaseException as error:  # a template's code may raise anything
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            yield f"{sample.name} with {what} at {spoken(path)}: {describe(error)}"
+            continue
+        if what in NOTHING:
+            ids = {reading.event.source_id for reading in readings if isinstance(reading.event, Event)}
+            for identity in ids & _NO_IDS:
+                yield f"{sample.name} with {what} at {spoken(path)}: {identity!r} is no id; all such messages would share it"
+
+
+def domains_of(template: TemplateFolder) -> frozenset[str]:
+    """The domains that the template itself speaks of: the vendor's."""
+    try:
+        urls = [provenance.url for provenance in read_provenance(template).values()]
+    except TemplateError:
+        urls = []
+    return frozenset({domain_of("github.com")}) | hosts_in("\n".join([template.file.docs_url, template.readme, *urls]))
+
+
+def differences(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> Iterator[str]:
+    """Key by key, where two lists of events are not the same."""
+    if len(found) != len(expected):
+        yield f"{len(found)} events are read, {len(expected)} are expected"
+    for at, (one, other) in enumerate(zip(found, expected, strict=False)):
+        for key in [*one, *(key for key in other if key not in one)]:
+            if key not in one:
+                yield f"events[{at}].{key}: there is no such key{nearest(key, list(one))}"
+            elif key not in other:
+                yield f"events[{at}].{key}: read {one[key]!r}, and nothing is expected"
+            elif one[key] != other[key]:
+                yield f"events[{at}].{key}: read {one[key]!r}, expected {other[key]!r}"
