@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import re
 import textwrap
 import typing
@@ -22,7 +23,7 @@ from gateway.cli.templates import in_words
 from gateway.loader import builtin_dir
 from gateway.metrics import GatewayMetrics, IngestCounts
 from gateway.models import Event, Ignored
-from gateway.rules import Condition, IgnoreRule, SeverityRules
+from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
 from gateway.store.base import Counts
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
 from gateway.testing.conformance import LAWS, TemplateConformance
@@ -70,7 +71,7 @@ def contract_page() -> str:
         | `README.md` | the vendor's own steps, numbered; `{{endpoint_url}}` stands for the integration's URL |
         | `samples/X_firing.json` | a payload; `.http` where headers or query matter, `.xml`, `.txt` and `.form` too |
         | `samples/X_firing.expected.json` | the events that are expected of it |
-        | `samples/provenance.toml` | for each sample where it comes from: `documented`, `captured` or `adapted`, its `url` and `date` |
+        | `samples/provenance.toml` | where each sample comes from, `documented`, `captured` or `adapted`; `url` and `date` |
 
         The metadata is read without importing code. A key that is not on this page is an error, with the nearest one that is.
         This gateway reads {versions()}.
@@ -78,8 +79,8 @@ def contract_page() -> str:
         "## template.toml",
         keys(TemplateFile),
         f"""
-        An integration may set these for itself, over its template: {", ".join(f"`{key}`" for key in SETTINGS_KEYS)}. `fields` and
-        `severity` are merged key by key, the others replaced as a whole.
+        An integration may set these for itself, over its template: {", ".join(f"`{key}`" for key in SETTINGS_KEYS)}.
+        `fields` and `severity` are merged key by key, the others replaced as a whole.
         """,
         "## [fields]",
         """
@@ -97,6 +98,9 @@ def contract_page() -> str:
         "## [severity]",
         inspect.cleandoc(SeverityRules.__doc__ or ""),
         keys(SeverityRules),
+        "## [filters]",
+        inspect.cleandoc(Filters.__doc__ or ""),
+        keys(Filters),
         "## [verification]",
         f"{inspect.cleandoc(Verification.__doc__ or '')} [Verification](verification.md) shows vendors.",
         keys(Verification),
@@ -105,9 +109,9 @@ def contract_page() -> str:
         keys(Handshake),
         "## template.py",
         """
-        One function, `read(request)`, that gives `Event` or `Ignored`, as a list or a generator. It imports `gateway`, msgspec and
-        the standard library, keeps nothing between two messages, and asks neither the clock nor the network. Declare what is
-        read as a msgspec Struct; what does not fit is then named with its path.
+        One function, `read(request)`, that gives `Event` or `Ignored`, as a list or a generator. It imports `gateway`,
+        msgspec and the standard library, keeps nothing between two messages, and asks neither the clock nor the network.
+        Declare what is read as a msgspec Struct; what does not fit is then named with its path.
 
         ```toml title="template.toml"
         api = 1
@@ -171,7 +175,7 @@ def contract_page() -> str:
         inspect.cleandoc(Request.__doc__ or ""),
         f"""
         - `request.{signature(Request.decode)}`: {sentence(Request.decode)}
-        - `request.scope`: {sentence(Request.scope.fget)}
+        - `request.scope`: {sentence(Request.scope)}
         """,
         "### Event",
         inspect.cleandoc(Event.__doc__ or ""),
@@ -190,8 +194,8 @@ def templates_page() -> str:
         MADE,
         "# Templates",
         f"""
-        {len(folders)} templates are built in. What opens, closes and ranks an alert is data, and an integration can say otherwise
-        for itself. `alert-gateway templates show SLUG` shows a template's fields too, and `--readme` its setup steps.
+        {len(folders)} templates are built in. What opens, closes and ranks an alert is data, and an integration can say
+        otherwise for itself. `alert-gateway templates show SLUG` shows a template's fields too, and `--readme` its setup steps.
         """,
         table(
             ("Vendor", "Slug", "Tier", "Channel", "Sender"),
@@ -334,7 +338,9 @@ def versions() -> str:
 
 def figures() -> str:
     """What /metrics shows."""
-    counts = Counts(alerts={"open": 1}, notifications={"dead": 1}, outcomes={"opened": 1}, deferred=0, cursor=0, oldest_due_at=0)
+    counts = Counts(
+        alerts={"open": 1}, notifications={"dead": 1}, outcomes={"opened": 1}, deferred=0, cursor=0, oldest_due_at=0
+    )
     ingest = IngestCounts()
     ingest.refuse(404)
     text = GatewayMetrics(ingest).text(counts, 0).decode()
@@ -424,7 +430,7 @@ def kind(hint: Any) -> str:
     """A type, as people say it."""
     plain: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     plain |= {Condition: "condition", IgnoreRule: "condition with a reason", Verification: "table", Handshake: "table"}
-    plain |= {FieldTexts: "table", SeverityRules: "table"}
+    plain |= {FieldTexts: "table", SeverityRules: "table", Filters: "table"}
     if hint in plain:
         return plain[hint]
     origin, inner = typing.get_origin(hint), [part for part in typing.get_args(hint) if part is not type(None)]
@@ -454,21 +460,24 @@ def limits() -> str:
     """How much of a field is kept."""
     sizes = ", ".join(f"`{name}` {size:,}" for name, size in rulebook.LIMITS.items())
     return (
-        f"Of long texts the beginning is kept, in characters: {sizes}. `source_id` may have {rulebook.MAX_ID:,} and is never cut. "
+        f"Of long texts the beginning is kept, in characters: {sizes}. "
+        f"`source_id` may have {rulebook.MAX_ID:,} and is never cut. "
         f"A message holds at most {rulebook.MAX_EVENTS:,} events, an event {rulebook.MAX_TAGS} tags."
     )
 
 
 def docstrings(struct: type) -> dict[str, str]:
-    """What stands under each field of a class, those of its bases too; raises KeyError's reason where one has nothing."""
+    """What stands under each field of a class, those of its bases too."""
     found: dict[str, str] = {}
     for base in reversed(struct.__mro__):
         if base.__module__.split(".")[0] != "gateway":
             continue
         (body,) = (
-            node.body for node in ast.parse(textwrap.dedent(inspect.getsource(base))).body if isinstance(node, ast.ClassDef)
+            node.body
+            for node in ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            if isinstance(node, ast.ClassDef)
         )
-        for field, text in zip(body, body[1:], strict=False):
+        for field, text in itertools.pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
                 found[field.target.id] = str(ast.literal_eval(text.value))
     return found
@@ -498,7 +507,9 @@ def anchor(title: str) -> str:
 
 def code_in(text: str) -> str:
     """A rule's words, with what Markdown would take for its own made harmless."""
-    return cell(text).replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_").replace("[", "\\[").replace("`", "\\`")
+    return (
+        cell(text).replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_").replace("[", "\\[").replace("`", "\\`")
+    )
 
 
 if __name__ == "__main__":

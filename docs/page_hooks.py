@@ -9,5 +9,5 @@ _CODE_IN_CELL = re.compile(r"<code>[^<]*\\\|[^<]*</code>")
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """A `|` in a table's code is written `\\|`, which Python-Markdown, unlike others, shows with its backslash."""
+    """Take the backslash from a `|` in a table's code: it must be there in the source, and Python-Markdown shows it."""
     return _CODE_IN_CELL.sub(lambda match: match.group().replace("\\|", "|"), html)

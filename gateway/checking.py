@@ -78,18 +78,11 @@ def laws_of(folder: Path, *, python: str = sys.executable) -> list[Law]:
         base = Path(place)
         (base / "test_template.py").write_text(_SUITE.format(folder=str(folder.resolve())), encoding="utf-8")
         (base / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n", encoding="utf-8")
-        verdicts = base / "verdicts.jsonl"
+        told = base / "verdicts.jsonl"
         command = [
             *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "gateway.testing.verdicts"),
-            *(
-                "-c",
-                str(base / "pytest.ini"),
-                "--rootdir",
-                place,
-                "--verdicts",
-                str(verdicts),
-                str(base / "test_template.py"),
-            ),
+            *("-c", str(base / "pytest.ini"), "--rootdir", place),
+            *("--verdicts", str(told), str(base / "test_template.py")),
         ]
         environ = {key: value for key, value in os.environ.items() if not key.startswith((PREFIX, "PYTEST_"))}
         try:
@@ -99,13 +92,13 @@ def laws_of(folder: Path, *, python: str = sys.executable) -> list[Law]:
         except subprocess.TimeoutExpired:
             msg = f"{folder}: the laws took over {DEADLINE:g} s; does the template's code ever end?"
             raise PluginError(msg) from None
-        lines = verdicts.read_text(encoding="utf-8").splitlines() if verdicts.exists() else []
-        laws = list(_laws([json.loads(line) for line in lines]))
-        if not laws:
-            said = " ".join((done.stderr or done.stdout).split())[-500:]
-            msg = f"{folder}: the suite did not run: {said}"
+        lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+        verdicts = [json.loads(line) for line in lines]
+        if not verdicts or verdicts.pop()["outcome"] != "finished" or not verdicts:
+            said = " ".join((done.stderr or done.stdout).split())[-500:] or "the template's code ended it"
+            msg = f"{folder}: the suite did not run to its end: {said}"
             raise PluginError(msg)
-        return laws
+        return list(_laws(verdicts))
 
 
 def todos_in(folder: Path) -> list[Todo]:
@@ -132,7 +125,10 @@ def _laws(verdicts: Sequence[dict[str, str]]) -> Iterator[Law]:
             law=test.removeprefix("test_").replace("_", " ").replace(" toml", ".toml"),
             kept=not broken,
             cases=len(mine),
-            problems=list(dict.fromkeys(text for verdict in broken for text in _told(verdict["text"]))),
+            problems=sorted(
+                dict.fromkeys(text for verdict in broken for text in _told(verdict["text"])),
+                key=lambda text: text.startswith("fix: "),  # once, and last
+            ),
             skipped=skipped if not broken else None,
         )
 

@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-import gateway
 from gateway.errors import ConflictError, PluginError
 from gateway.roster import normal
 
@@ -138,9 +137,10 @@ class Installer:
     def _arguments(self, wanted: Wanted) -> Iterator[list[str]]:
         with tempfile.TemporaryDirectory(prefix="alert-gateway-constraint-") as place:
             arguments: list[str] = []
-            if self._version(OURSELVES) is not None:
+            ours = self._version(OURSELVES)
+            if ours is not None:
                 constraint = Path(place) / "constraint.txt"
-                constraint.write_text(f"{OURSELVES}=={gateway.__version__}\n", encoding="utf-8")
+                constraint.write_text(f"{OURSELVES}=={ours}\n", encoding="utf-8")
                 arguments += ["--constraint", str(constraint)]
             arguments += ["--no-index"] if wanted.no_index else []
             arguments += ["--index-url", wanted.index_url] if wanted.index_url else []

@@ -277,4 +277,5 @@ def _exactly(connection: socket.socket, size: int) -> bytes | None:
 
 
 if __name__ == "__main__":
-    main(int(os.environ.pop("ALERT_GATEWAY_READER_FD")))
+    with contextlib.suppress(ConnectionError):  # whoever asked has died: there is nobody left to answer, or to tell
+        main(int(os.environ.pop("ALERT_GATEWAY_READER_FD")))

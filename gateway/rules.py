@@ -65,7 +65,9 @@ class Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     """
 
     all: list[Condition] = []
+    """Every one of these holds."""
     any: list[Condition] = []
+    """At least one of these holds, where there are some."""
 
 
 class IgnoreRule(Condition, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"not_": "not"}):

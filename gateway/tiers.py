@@ -14,7 +14,6 @@ no sample is read by it: whether samples are read as expected is what the confor
 from __future__ import annotations
 
 import functools
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ class _Look:
     def names(self) -> dict[str, str]:
         """The samples by their files' names, each with the name of what is expected of it, empty where that is missing."""
         try:
-            found = set(os.listdir(self.samples))
+            found = {path.name for path in self.samples.iterdir()}
         except OSError:
             return {}
         stems = {name: name.rpartition(".") for name in sorted(found) if not name.endswith(_EXPECTED)}

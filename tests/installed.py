@@ -41,9 +41,17 @@ class Environment:
 
     def run(self, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         """Run a Python of this environment."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "PYTEST_", "PYTHON"))}
+        environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "PYTEST_", "PYTHON"))
+        }
         return subprocess.run(
-            [self.python, *map(str, words)], cwd=cwd, env=environ, capture_output=True, text=True, timeout=110, check=False
+            [self.python, *map(str, words)],
+            cwd=cwd,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
         )
 
     def _pip(self, verb: str, *rest: object) -> None:

@@ -68,7 +68,6 @@ def test_from_a_wheel_to_an_alert_and_back(
         "1.0.0",
         None,
     )
-    assert card["tier"] == "gold"
     url = gateway.cli("integrations", "add", "acme", "--name", "Freezers")["endpoint_url"]
     firing, resolved = ((SAMPLES / f"high_temperature_{state}.json").read_bytes() for state in ("firing", "resolved"))
     door = (SAMPLES / "door_firing.json").read_bytes()
@@ -105,9 +104,7 @@ def test_from_a_wheel_to_an_alert_and_back(
     }
 
 
-def test_the_examples_keep_their_own_tests(
-    tmp_path: Path, environment: Environment, wheels: dict[str, Path]
-) -> None:
+def test_the_examples_keep_their_own_tests(tmp_path: Path, environment: Environment, wheels: dict[str, Path]) -> None:
     """As a third party runs them: with pytest, the gateway's plugin for it, and nothing of this repository."""
     environment.install(wheels[ACME.name], wheels[INVENTORY.name])
     for project in (ACME, INVENTORY):
@@ -174,7 +171,9 @@ def test_broken_packages_are_listed_and_stop_nothing(
     errors = {card["slug"]: card["error"] for card in cards if card["error"]}
     assert errors.keys() == {"tomorrow", "datadog", "misspelt"}
     assert all(ERRORS[slug] in error for slug, error in errors.items())
-    assert [card["distribution"] for card in cards if card["slug"] == "datadog" and not card["error"]] == ["alert-gateway"]
+    assert [card["distribution"] for card in cards if card["slug"] == "datadog" and not card["error"]] == [
+        "alert-gateway"
+    ]
 
 
 def test_many_templates(tmp_path: Path) -> None:
@@ -187,8 +186,9 @@ def test_many_templates(tmp_path: Path) -> None:
     begun = time.perf_counter()
     with running(tmp_path / "data", plugins_dir=str(folder)) as gateway:
         ready = time.perf_counter() - begun
-        pids = [gateway.process.pid if gateway.process else 0]
-        pids += [pid for kind in ("web", "worker", "delivery", "reader") for pid in gateway.pids(kind)]
+        kinds = ("web", "worker", "delivery", "reader")
+        until(lambda: all(gateway.pids(kind) for kind in kinds), gateway)
+        pids = [gateway.process.pid if gateway.process else 0, *(pid for kind in kinds for pid in gateway.pids(kind))]
         memory = sum(_resident(pid) for pid in pids)
         begun = time.perf_counter()
         cards = gateway.cli("templates", "list", "--limit", "1000")
@@ -196,11 +196,12 @@ def test_many_templates(tmp_path: Path) -> None:
         mine = [card for card in cards if card["slug"].startswith("vendor-")]
         assert len(mine) == MANY
         assert {card["error"] for card in mine} == {None}
-        assert {card["tier"] for card in mine} == {"gold"}
         url = gateway.add("vendor-123", "One of them").url(gateway.url)
         assert gateway.post(url, json.loads((SAMPLES / "door_firing.json").read_bytes()))[0] == 200
         assert [alert.source for alert in gateway.alerts()] == ["Vendor 123"]
-    print(f"{len(cards)} templates: ready in {ready:.2f} s, listed in {listed:.2f} s, {memory >> 20} MiB in {len(pids)} processes")
+    print(
+        f"{len(cards)} templates: ready in {ready:.2f} s, listed in {listed:.2f} s, {memory >> 20} MiB in {len(pids)} processes"
+    )
 
 
 def _resident(pid: int) -> int:

@@ -15,11 +15,16 @@ import pytest
 
 from gateway.cli import main
 from gateway.cli.plugins_check import changes
-from gateway.loader import load_plugins
 from gateway.config import Settings
+from gateway.loader import load_plugins
 from gateway.roster import disabled
 
-DOWN = {"event": "check.failed", "incident": {"key": "INC-20931"}, "check": {"name": "Checkout page"}, "priority": "high"}
+DOWN = {
+    "event": "check.failed",
+    "incident": {"key": "INC-20931"},
+    "check": {"name": "Checkout page"},
+    "priority": "high",
+}
 TOML = """
 api = 1
 name = "Zoo"
@@ -78,7 +83,7 @@ def test_a_new_package_says_what_is_next(capsys: pytest.CaptureFixture[str], tmp
         (["datadog"], 1, "is taken"),
         (["acme", "stray.json"], 2, "files come after --from-sample"),
         (["acme", "--from-sample", "missing.json"], 1, "missing.json: cannot be read"),
-        (["acme", "--name", "a\"b"], 1, "--name"),
+        (["acme", "--name", 'a"b'], 1, "--name"),
         (["acme"], 1, "is there already"),
     ],
 )
@@ -159,13 +164,17 @@ def test_a_broken_law_is_told_in_plain_words_and_is_1(capsys: pytest.CaptureFixt
     assert "  next: " in said
 
 
-@pytest.mark.parametrize(("target", "words"), [("./nowhere", "is no folder"), ("nope", "there is no template"), (".", "no template")])
+@pytest.mark.parametrize(
+    ("target", "words"), [("./nowhere", "is no folder"), ("nope", "there is no template"), (".", "no template")]
+)
 def test_what_is_no_template_is_1(target: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "check", target]) == 1
     assert words in capsys.readouterr().err
 
 
-def test_without_pytest_it_says_what_to_install(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pytest_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gateway.checking.importlib.util.find_spec", lambda _: None)
     assert main(["plugins", "check", "custom"]) == 1
     assert "pip install 'alert-gateway[testing]'" in capsys.readouterr().err
@@ -203,7 +212,17 @@ def test_changes_of_files_are_seen(tmp_path: Path) -> None:
 
 def test_watching_shows_it_again_at_each_save(plugins_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "body.json").write_text('{"id": "a1", "status": "down"}')
-    command = [sys.executable, "-m", "gateway", "plugins", "preview", str(plugins_dir / "zoo"), "body.json", "--watch", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "plugins",
+        "preview",
+        str(plugins_dir / "zoo"),
+        "body.json",
+        "--watch",
+        "--json",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
 
@@ -264,7 +283,9 @@ def test_a_disabled_plugin_is_not_loaded(capsys: pytest.CaptureFixture[str], plu
     assert not read(capsys, "plugins", "enable", "quiet")["changed"]
 
 
-@pytest.mark.parametrize(("name", "words"), [("datadog", "is built in"), ("nope", "there is no plugin"), ("built-in", "is built in")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("datadog", "is built in"), ("nope", "there is no plugin"), ("built-in", "is built in")]
+)
 def test_what_cannot_be_disabled_is_said(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "disable", name]) == 1
     assert words in capsys.readouterr().err

@@ -80,7 +80,9 @@ def test_what_a_page_shows_is_so(path: Path, tmp_path: Path) -> None:
             error.add_note(f"{_name(path)}, line {block.line}: {block.title}")
             raise
         if path.name in RUN_WHOLE and block.language != "table":
-            assert taken, f"{_name(path)}, line {block.line}: a block of the title {block.title!r} is not run; use a title that is"
+            assert taken, (
+                f"{_name(path)}, line {block.line}: a block of the title {block.title!r} is not run; use a title that is"
+            )
     if path.name in RUN_WHOLE:
         assert run.ran
 
@@ -96,9 +98,10 @@ def test_the_tutorial_leads_to_an_alert(tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GATEWAY_PORT": "0",
     }
+    page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     walk = Walk(folder, environ)
     try:
-        for block in blocks((DOCS / "tutorial.md").read_text(encoding="utf-8")):
+        for block in blocks(page):
             if block.language == "table":
                 continue
             try:
@@ -108,6 +111,7 @@ def test_the_tutorial_leads_to_an_alert(tmp_path: Path) -> None:
                 raise
     finally:
         walk.close()
+    assert f"{walk.commands} commands" in page, "the tutorial says how many commands there are"
 
 
 def test_the_examples_of_tests_pass(tmp_path: Path) -> None:
@@ -117,7 +121,7 @@ def test_the_examples_of_tests_pass(tmp_path: Path) -> None:
             (tmp_path / block.title).write_text(block.text + "\n", encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\n")
     command = [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini", "--rootdir", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
 
@@ -140,15 +144,22 @@ def test_the_package_of_publishing_is_one(tmp_path: Path) -> None:
 def test_the_backup_is_one(tmp_path: Path) -> None:
     """Taken by the page's own script while the gateway runs, restored, and everything is there."""
     (script,) = (
-        block.text for block in blocks((DOCS / "operations.md").read_text(encoding="utf-8")) if block.title == "backup.sh"
+        block.text
+        for block in blocks((DOCS / "operations.md").read_text(encoding="utf-8"))
+        if block.title == "backup.sh"
     )
     (tmp_path / "backup.sh").write_text(script + "\n")
     with running(tmp_path / "data") as gateway:
         made = gateway.add("custom", "Doors")
         gateway.post(made.url(gateway.url), {"source_id": "7", "status": "open", "subject": "Door 7 is open"})
         assert len(gateway.alerts()) == 1
-        environ = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "GATEWAY_DATA": str(gateway.data)}
-        subprocess.run(["sh", "backup.sh", str(tmp_path / "restored")], cwd=tmp_path, env=environ, check=True, timeout=60)
+        environ = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "GATEWAY_DATA": str(gateway.data),
+        }
+        subprocess.run(
+            ["sh", "backup.sh", str(tmp_path / "restored")], cwd=tmp_path, env=environ, check=True, timeout=60
+        )
     assert {path.name for path in (tmp_path / "restored").iterdir()} == {"state.db", "journal.db", "secret.key"}
     with running(tmp_path / "restored") as gateway:
         assert [alert.subject for alert in gateway.alerts()] == ["Door 7 is open"]
@@ -161,7 +172,10 @@ def test_the_answers_to_senders_are_all_there() -> None:
     page = (DOCS / "operations.md").read_text(encoding="utf-8")
     (table,) = (block for block in blocks(page) if block.title.startswith("Status | When"))
     said = {int(status) for row in table.rows for status in row[0].split(",")}
-    assert said == {answer.status for answer in vars(ingest).values() if isinstance(answer, ingest.Answer)} - {417} | {200, 413}
+    assert said == {answer.status for answer in vars(ingest).values() if isinstance(answer, ingest.Answer)} - {417} | {
+        200,
+        413,
+    }
 
 
 def test_the_unit_starts_what_there_is() -> None:
@@ -196,7 +210,7 @@ def _hook_page() -> dict[str, list[Block]]:
 
 def test_every_hook_is_documented_under_its_true_signature() -> None:
     expected, found = list(_hooks().values()), list(_hook_page())
-    assert found == expected, "give docs/hooks.md one heading ## `signature` for each hook of gateway/hookspecs.py, in its order"
+    assert found == expected, "docs/hooks.md has a heading ## `signature` for each hook of hookspecs.py, in order"
 
 
 @pytest.mark.parametrize("hook", _hooks())
@@ -207,7 +221,8 @@ def test_the_example_of_a_hook_works(hook: str, tmp_path: Path) -> None:
     (info,) = (info for info in plugins.infos if info.name == "plugin")
     assert info.error is None
     assert info.hooks == [hook]
-    EFFECTS.get(hook, lambda _plugins, _folder: None)(plugins, tmp_path)
+    if hook in EFFECTS:
+        EFFECTS[hook](plugins, tmp_path)
 
 
 INTEGRATION = Integration(id="i", endpoint_id="e", name="Acme", template="custom", created_at=0, updated_at=0)

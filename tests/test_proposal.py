@@ -50,8 +50,9 @@ def pair(problem: dict[str, Any], **changes: Any) -> tuple[dict[str, Any], dict[
 @pytest.mark.parametrize(
     ("word", "meaning"),
     [
-        ("firing", "open"), ("DOWN", "open"), ("Triggered", "open"), ("No Data", "open"), ("not ok", "open"), ("alert.triggered", "open"),
-        ("unresolved", "open"), ("CRITICAL", "open"), ("resolved", "close"), ("OK", "close"), ("INCIDENT_CLOSED", "close"),
+        ("firing", "open"), ("DOWN", "open"), ("Triggered", "open"), ("No Data", "open"), ("not ok", "open"),
+        ("alert.triggered", "open"), ("unresolved", "open"),
+        ("CRITICAL", "open"), ("resolved", "close"), ("OK", "close"), ("INCIDENT_CLOSED", "close"),
         ("back to normal", "close"), ("BackToNormal", "close"), ("check-recovered", "close"), ("acknowledged", "update"),
         ("incident.acknowledged", "update"), ("test", "test"), ("purple", None), ("", None),
         ("the disk of db-7 is down since noon", None), (7, None), (True, None),
@@ -63,7 +64,8 @@ def test_a_status_word_means_the_same_everywhere(word: Any, meaning: str | None)
 
 @pytest.mark.parametrize(
     ("word", "severity"),
-    [("P1", "critical"), ("SEV-2", "error"), ("warn", "warning"), ("Info", "info"), ("fatal", "critical"), ("purple", None), (3, None)],
+    [("P1", "critical"), ("SEV-2", "error"), ("warn", "warning"), ("Info", "info"), ("fatal", "critical"), ("purple", None),
+     (3, None)],
 )  # fmt: skip
 def test_a_severity_word_means_the_same_everywhere(word: Any, severity: str | None) -> None:
     assert severity_of(word if word != "SEV-2" else "SEV2") == severity
@@ -89,11 +91,19 @@ def test_odd_keys_are_quoted() -> None:
     ("problem", "changes", "expected"),
     [
         ({"id": UUID, "status": "open"}, {"status": "closed"}, "{id}"),
-        ({"event_id": "e1x", "incident": {"id": 88123}, "state": "down"}, {"state": "up", "event_id": "e2x"}, "{incident.id}"),
+        (
+            {"event_id": "e1x", "incident": {"id": 88123}, "state": "down"},
+            {"state": "up", "event_id": "e2x"},
+            "{incident.id}",
+        ),
         ({"account_id": 12, "alert_id": 991823, "status": "open"}, {"status": "resolved"}, "{alert_id}"),
         ({"dedup_key": "disk/db-7", "id": "m1", "action": "trigger"}, {"id": "m2", "action": "resolve"}, "{dedup_key}"),
         ({"fingerprint": "c5a9ee01b2f4d1aa", "status": "firing"}, {"status": "resolved"}, "{fingerprint}"),
-        ({"check": {"id": 771, "name": "Home"}, "org": {"id": 5}, "state": "failed"}, {"state": "passed"}, "{check.id}"),
+        (
+            {"check": {"id": 771, "name": "Home"}, "org": {"id": 5}, "state": "failed"},
+            {"state": "passed"},
+            "{check.id}",
+        ),
         ({"host-id": "web-1/disk", "status": "problem"}, {"status": "ok"}, '{"host-id"}'),
         ({"monitorID": "4417", "alertType": "1", "state": "Down"}, {"alertType": "2", "state": "Up"}, "{monitorID}"),
         ({"payload": {"uuid": UUID}, "status": "alerting"}, {"status": "ok"}, "{payload.uuid}"),
@@ -145,11 +155,13 @@ def test_host_and_check_make_an_id_where_there_is_none() -> None:
     ("problem", "changes", "path", "opens", "closes"),
     [
         ({"id": "a1", "status": "firing"}, {"status": "resolved"}, "status", "firing", "resolved"),
-        ({"id": "a1", "event": {"type": "alert.opened"}}, {"event__type": "alert.closed"}, "event.type", "alert.opened", "alert.closed"),
+        ({"id": "a1", "event": {"type": "alert.opened"}}, {"event__type": "alert.closed"},
+         "event.type", "alert.opened", "alert.closed"),
         ({"id": "a1", "resolved": False}, {"resolved": True}, "resolved", "false", "true"),
         ({"id": "a1", "isDown": True}, {"isDown": False}, "isDown", "true", "false"),
         ({"id": "a1", "backToNormal": "false"}, {"backToNormal": "true"}, "backToNormal", "false", "true"),
-        ({"id": "a1", "old_status": "up", "new_status": "down"}, {"old_status": "down", "new_status": "up"}, "new_status", "down", "up"),
+        ({"id": "a1", "old_status": "up", "new_status": "down"}, {"old_status": "down", "new_status": "up"},
+         "new_status", "down", "up"),
         ({"id": "a1", "state": "RED"}, {"state": "GREEN"}, "state", "RED", "GREEN"),
         ({"id": "a1", "heartbeat": {"status": 0}}, {"heartbeat__status": 1}, "heartbeat.status", "0", "1"),
         ({"id": "a1", "state": "purple"}, {"state": "mauve"}, "state", "purple", "mauve"),
@@ -174,7 +186,9 @@ def test_the_order_of_the_files_does_not_matter_where_the_words_are_clear() -> N
 
 
 def test_the_names_of_the_files_say_which_is_which() -> None:
-    proposal = of({"id": "a1", "state": "mauve"}, {"id": "a1", "state": "purple"}, names=("acme_recovered", "acme_down"))
+    proposal = of(
+        {"id": "a1", "state": "mauve"}, {"id": "a1", "state": "purple"}, names=("acme_recovered", "acme_down")
+    )
     assert proposal.rules == {"open": ["purple"], "close": ["mauve"]}
 
 
@@ -213,7 +227,11 @@ def test_no_status_is_found_where_nothing_differs() -> None:
 def test_each_field_is_found_by_name_and_value() -> None:
     problem = {
         "status": "down",
-        "incident": {"id": "INC-1", "url": "https://acme.example.com/incidents/1", "api_url": "https://acme.example.com/api/1"},
+        "incident": {
+            "id": "INC-1",
+            "url": "https://acme.example.com/incidents/1",
+            "api_url": "https://acme.example.com/api/1",
+        },
         "priority": "P2",
         "title": "Disk is full on db-7",
         "message": "95 % used, the limit is 90 %",
@@ -340,8 +358,11 @@ def test_one_payload_alone_is_said_to_be_too_little() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20) | st.sampled_from(["firing", "ok"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.sampled_from(["id", "status", "url"]), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+    | st.sampled_from(["firing", "ok"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.text(max_size=8) | st.sampled_from(["id", "status", "url"]), inner, max_size=4
+    ),
     max_leaves=12,
 )  # fmt: skip
 

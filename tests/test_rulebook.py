@@ -185,7 +185,14 @@ def test_a_batch_is_split_and_each_sees_the_whole() -> None:
 
 
 def test_an_element_that_cannot_be_read_takes_no_other_with_it() -> None:
-    data = {"alerts": [{"id": 1, "status": "down"}, {"status": "down"}, {"id": "x" * (MAX_ID + 1)}, {"id": 4, "status": "up"}]}
+    data = {
+        "alerts": [
+            {"id": 1, "status": "down"},
+            {"status": "down"},
+            {"id": "x" * (MAX_ID + 1)},
+            {"id": 4, "status": "up"},
+        ]
+    }
     readings = read(data, each="alerts")
     assert [reading.action for reading in readings] == ["open", "ignore", "ignore", "close"]
     assert [reading.error is None for reading in readings] == [True, False, False, True]

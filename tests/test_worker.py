@@ -40,7 +40,14 @@ SAFETY = 60
 
 def integration(name: str, template: str = "good", **changes: Any) -> Integration:
     """An integration on an endpoint of its own."""
-    made = {"id": f"int_{name}", "endpoint_id": name, "name": name, "template": template, "created_at": 0, "updated_at": 0}
+    made = {
+        "id": f"int_{name}",
+        "endpoint_id": name,
+        "name": name,
+        "template": template,
+        "created_at": 0,
+        "updated_at": 0,
+    }
     return Integration(**{**made, **changes})
 
 
@@ -267,7 +274,7 @@ async def run(worker: Worker, until: Callable[[], bool]) -> None:
     running = asyncio.create_task(worker.run(stop))
     try:
         async with asyncio.timeout(SAFETY):
-            while not until() and not running.done():  # noqa: ASYNC110  # there is no event for it
+            while not until() and not running.done():  # there is no event for it
                 await asyncio.sleep(0.001)
             stop.set()
             await running
@@ -328,7 +335,7 @@ async def killed(worker: Worker, until: Callable[[], bool]) -> None:
     """Run a worker until this holds, then let go of it at once, wherever it is."""
     running = asyncio.create_task(worker.run(asyncio.Event()))
     async with asyncio.timeout(SAFETY):
-        while not until() and not running.done():  # noqa: ASYNC110  # there is no event for it
+        while not until() and not running.done():  # there is no event for it
             await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -369,7 +376,9 @@ async def test_a_message_that_is_tried_again_holds_up_the_later_ones_of_its_endp
 
 @pytest.mark.usefixtures("no_breaker")
 @pytest.mark.parametrize("seed", range(10))
-async def test_a_list_of_what_waits_that_is_old_lets_nobody_overtake(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_of_what_waits_that_is_old_lets_nobody_overtake(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The aside lane is told that nothing waits, while the fast one sets a message aside, and writes that."""
     monkeypatch.setattr(gateway.worker, "SUSPECT_FOR", -1)  # only what waits keeps the later ones back
     world = World(seed, four("x", "x", "x", "x"))
@@ -469,7 +478,9 @@ async def test_where_more_waits_than_is_looked_at_everyone_goes_aside(monkeypatc
     for endpoint in "aaaabb":
         world.journal.add(endpoint)
     world.state.at = 5
-    world.state.waiting = {number: Deferred(message_id=number, endpoint_id="aaaab"[number - 1]) for number in range(1, 6)}
+    world.state.waiting = {
+        number: Deferred(message_id=number, endpoint_id="aaaab"[number - 1]) for number in range(1, 6)
+    }
     await world.run()
     assert [record.message_id for record in world.state.records] == [1, 2, 3, 4, 5, 6]
 
@@ -511,10 +522,14 @@ async def test_a_replay_is_a_run_of_its_own_and_holds_up_nobody() -> None:
     await world.run()
     world.state.waiting[2] = Deferred(message_id=2, endpoint_id="a", run=1)
     await world.run()
-    assert [(record.message_id, record.run, record.outcome) for record in world.state.records[3:]] == [(2, 1, "appended")]
+    assert [(record.message_id, record.run, record.outcome) for record in world.state.records[3:]] == [
+        (2, 1, "appended")
+    ]
 
 
-async def test_a_failure_of_the_store_ends_the_worker_and_nothing_is_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_of_the_store_ends_the_worker_and_nothing_is_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World(9, four("x", "x", "x", "x"))
     for _ in range(50):
         world.journal.add("a")
@@ -559,7 +574,11 @@ class Stage:
 
     def worker(self) -> Worker:
         """A worker as after a restart."""
-        environ = {"PATH": os.environ.get("PATH", ""), "GATEWAY_PLUGINS_DIR": str(HOSTILE), "GATEWAY_LOG_LEVEL": "error"}
+        environ = {
+            "PATH": os.environ.get("PATH", ""),
+            "GATEWAY_PLUGINS_DIR": str(HOSTILE),
+            "GATEWAY_LOG_LEVEL": "error",
+        }
         return Worker(
             self.journal, self.state, self.settings, SystemClock(),
             reader_environ=reader_environ(environ), heard=Wake(), tell=Wake(),

@@ -16,10 +16,12 @@ from gateway.cli.words import Command, shared
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
+    from gateway.body import Format
     from gateway.proposal import Proposal
     from gateway.scaffold import Capture, Scaffold
 
 _KINDS = (".json", ".http", ".xml", ".form", ".txt")
+_FORMATS: dict[str, Format] = {".json": "json", ".xml": "xml", ".form": "form", ".txt": "text"}
 
 
 @click.command(
@@ -112,6 +114,9 @@ def _captured(path: Path) -> Capture:
         sample = read_sample(path)
         lines = [f"{name}: {value}" for name, value in sample.headers if name.lower() != "content-length"]
         headers, query, body = "\r\n".join(lines).encode("latin-1"), sample.query.encode(), sample.body
+        body = (
+            body if len(lines) < len(sample.headers) else body.removesuffix(b"\n")
+        )  # the editor's, where no length is told
     else:
         kinds = {
             ".json": b"application/json",
@@ -126,17 +131,18 @@ def _captured(path: Path) -> Capture:
         headers=headers,
         query=query,
         body=body,
-        data=_decoded(path, headers, body),
+        data=_decoded(path, suffix, headers, body),
         expected_of=event_shape,
     )
 
 
-def _decoded(path: Path, headers: bytes, body: bytes) -> Any:
-    from gateway.body import decode_body, parse_headers
+def _decoded(path: Path, suffix: str, headers: bytes, body: bytes) -> Any:
+    from gateway.body import FORMATS, decode_body, parse_headers
     from gateway.errors import UnreadableError
 
+    formats = [_FORMATS[suffix]] if suffix in _FORMATS else FORMATS
     try:
-        return decode_body(parse_headers(headers), body, 4 << 20, payload_field="payload")
+        return decode_body(parse_headers(headers), body, 4 << 20, formats=formats, payload_field="payload")
     except UnreadableError as error:
         msg = f"{path}: {error}"
         raise GatewayError(msg) from None
@@ -145,7 +151,10 @@ def _decoded(path: Path, headers: bytes, body: bytes) -> Any:
 def _proposed(captures: list[Capture]) -> Proposal:
     from gateway.proposal import Payload, propose
 
-    return propose([Payload(capture.name, capture.data) for capture in captures])
+    proposal = propose([Payload(capture.name, capture.data) for capture in captures])
+    others = {_FORMATS[capture.suffix] for capture in captures if capture.suffix in _FORMATS} - {"json", "form"}
+    proposal.accepts += sorted(others)
+    return proposal
 
 
 def _show(session: Session, proposal: Proposal, made: Scaffold) -> None:

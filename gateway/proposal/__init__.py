@@ -39,6 +39,7 @@ class Proposal(msgspec.Struct, kw_only=True):
     """
 
     each: str | None = None
+    accepts: list[str] = msgspec.field(default_factory=lambda: ["json", "form"])
     guesses: list[Guess] = []
     rules: dict[str, list[str]] = {}
     severities: dict[str, list[str]] = {}

@@ -54,7 +54,9 @@ _OPTIONAL = ("update",)
 def template_toml(name: str, proposal: Proposal) -> str:
     """The whole file."""
     return (
-        "\n".join([*_head(name), *_each(proposal), *_fields(proposal), *_rules(proposal), *_tail(name, proposal)])
+        "\n".join(
+            [*_head(name, proposal), *_each(proposal), *_fields(proposal), *_rules(proposal), *_tail(name, proposal)]
+        )
         + "\n"
     )
 
@@ -66,7 +68,7 @@ def toml_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _head(name: str) -> Iterator[str]:
+def _head(name: str, proposal: Proposal) -> Iterator[str]:
     yield f"# How Alert Gateway reads webhooks of {' '.join(name.split())}."
     yield "# `alert-gateway plugins check` says what is still to do in it, `plugins preview` what a sample gives."
     yield "api = 1"
@@ -76,7 +78,7 @@ def _head(name: str) -> Iterator[str]:
     yield 'docs_url = ""'
     yield from _todo("where the gallery shows it, such as observability, infrastructure, uptime, logs, security")
     yield "categories = []"
-    yield 'accepts = ["json", "form"]'
+    yield f"accepts = [{', '.join(map(toml_text, proposal.accepts))}]"
 
 
 def _each(proposal: Proposal) -> Iterator[str]:
@@ -139,8 +141,8 @@ def _tail(name: str, proposal: Proposal) -> Iterator[str]:
     has_scale = proposal.guess("source_severity") is not None
     yield from _wrapped(
         "The vendor's scale in the vendor's order. Top of the scale: critical; a scale of two is critical and warning, of "
-        "three critical, error, warning. `default` is for what is in no list: warning where the vendor has a scale, error where it "
-        "has none."
+        "three critical, error, warning. `default` is for what is in no list: warning where the vendor has a scale, error "
+        "where it has none."
     )
     if has_scale:
         yield from _todo("see whether the words are all, and whether each stands where the vendor would have it")

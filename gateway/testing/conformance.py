@@ -15,15 +15,16 @@ of LAWS by its name, with the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from gateway.config import nearest
-from gateway.errors import GatewayError
-from gateway.template import TemplateFile, TemplateFolder, describe
+from gateway.errors import GatewayError, TemplateError
+from gateway.template import TemplateFolder, describe
 from gateway.testing import laws
 from gateway.testing.laws import book_of, read, template_at
 from gateway.testing.privacy import private_in
@@ -41,6 +42,7 @@ GENERIC = "generic"
 PLACEHOLDER = "{endpoint_url}"
 _FIRING, _RESOLVED = "_firing", "_resolved"
 _MOST_SHOWN = 10
+_FEWEST_WORDS = 3  # no reason fits in fewer
 _STEPS = re.compile(r"^\s*\d+\.\s", re.MULTILINE)
 
 
@@ -67,139 +69,118 @@ class TemplateConformance:
     def test_template_toml_is_right(self, template: TemplateFolder) -> None:
         """template.toml is read, its rules are compiled, and template.py, if there is one, is imported."""
         where = template.path / "template.toml"
-        with _told(where, "a template's metadata is right", "correct the key that is named"):
+        with _law("a template's metadata is right", template, where, "correct the key that is named") as problems:
             file = template.file
             book_of(template)
-        problems = []
-        if not file.docs_url.startswith("https://") and (file.docs_url or GENERIC not in file.categories):
-            problems.append(f"docs_url = {file.docs_url!r} is no https address of the vendor's own page")
-        if not file.categories:
-            problems.append("categories is empty: the gallery has no place for it")
-        for law, reason in file.exempt.items():
-            if law not in LAWS:
-                problems.append(f"[exempt] {law}: there is no such law{nearest(law, list(LAWS))}")
-            elif len(reason.split()) < 3:  # noqa: PLR2004  # no reason fits in fewer words
-                problems.append(f"[exempt] {law} = {reason!r} is no reason")
-        _law(problems, where, "a template's metadata is right", "correct the key that is named")
+            if not file.docs_url.startswith("https://") and (file.docs_url or GENERIC not in file.categories):
+                problems.append(f"docs_url = {file.docs_url!r} is no https address of the vendor's own page")
+            if not file.categories:
+                problems.append("categories is empty: the gallery has no place for it")
+            for law, reason in file.exempt.items():
+                if law not in LAWS:
+                    problems.append(f"[exempt] {law}: there is no such law{nearest(law, list(LAWS))}")
+                elif len(reason.split()) < _FEWEST_WORDS:
+                    problems.append(f"[exempt] {law} = {reason!r} is no reason")
 
     def test_readme_has_the_steps(self, template: TemplateFolder) -> None:
         """README.md says, step by step, what to do at the vendor's, and where the integration's URL goes."""
-        where = template.path / "README.md"
-        text = template.readme
-        problems = []
-        if not text:
-            problems.append("there is no README.md")
-        elif PLACEHOLDER not in text:
-            problems.append(f"{PLACEHOLDER} is nowhere in it: the user does not learn where the URL goes")
-        if text and not _STEPS.search(text) and GENERIC not in template.file.categories:
-            problems.append("it has no numbered steps")
-        _law(problems, where, "the setup steps are the vendor's own", f"write numbered steps with {PLACEHOLDER}")
+        where, fix = template.path / "README.md", f"write numbered steps with {PLACEHOLDER}"
+        with _law("the setup steps are the vendor's own", template, where, fix) as problems:
+            text = template.readme
+            if not text:
+                problems.append("there is no README.md")
+            elif PLACEHOLDER not in text:
+                problems.append(f"{PLACEHOLDER} is nowhere in it: the user does not learn where the URL goes")
+            if text and not _STEPS.search(text) and GENERIC not in template.file.categories:
+                problems.append("it has no numbered steps")
 
     def test_nothing_is_unpaired(self, template: TemplateFolder) -> None:
         """Every sample has an expected file, every expected file a sample, and nothing else lies beside them."""
-        folder = template.path / "samples"
-        problems = list(laws.unpaired(folder))
-        _law(problems, folder, "samples come in pairs", "add what is missing, take out what is left over")
+        where, fix = template.path / "samples", "add what is missing, take out what is left over"
+        with _law("samples come in pairs", template, where, fix) as problems:
+            problems.extend(laws.unpaired(where))
 
     def test_provenance_is_told(self, template: TemplateFolder) -> None:
         """provenance.toml says of every sample where it comes from, and of nothing else."""
-        where = template.path / "samples" / PROVENANCE
-        with _told(where, "every sample says where it comes from", "correct the entry that is named"):
+        where, fix = template.path / "samples" / PROVENANCE, 'write ["NAME.json"] with kind, url and date'
+        with _law("every sample says where it comes from", template, where, fix) as problems:
             told = read_provenance(template)
-        names = {path.name for path in template.samples()}
-        problems = [f'["{name}"] is missing' for name in sorted(names - told.keys())]
-        problems += [f'["{name}"] speaks of a sample that is not there' for name in sorted(told.keys() - names)]
-        problems += [problem for name, one in told.items() for problem in laws.unsourced(name, one)]
-        _law(problems, where, "every sample says where it comes from", 'write ["NAME.json"] with kind, url and date')
+            names = {path.name for path in template.samples()}
+            problems.extend(f'["{name}"] is missing' for name in sorted(names - told.keys()))
+            problems.extend(f'["{name}"] speaks of a sample that is not there' for name in sorted(told.keys() - names))
+            problems.extend(problem for name, one in told.items() for problem in laws.unsourced(name, one))
 
     def test_sender_is_verified(self, template: TemplateFolder) -> None:
         """[verification] says how the vendor signs, or [exempt] why it cannot be known who sent it."""
-        file = template.file
-        problems = [] if file.verification.kind != "none" else ["[verification] is missing, or its kind is none"]
         fix = "say how the vendor signs, or under [exempt] sender_verified why nobody can know"
-        _law(problems, template.path / "template.toml", LAWS["sender_verified"], fix, _exempt(file, "sender_verified"))
+        with _law("sender_verified", template, template.path / "template.toml", fix) as problems:
+            if template.file.verification.kind == "none":
+                problems.append("[verification] is missing, or its kind is none")
 
     def test_recovery_closes_what_fired(self, template: TemplateFolder) -> None:
         """A sample X_resolved closes the alerts that X_firing opened; where there is [close] there is such a pair."""
-        cases = {path.stem: path for path in template.samples()}
-        problems = []
-        pairs = 0
-        for case, path in cases.items():
-            if not case.endswith(_RESOLVED):
-                continue
-            firing = cases.get(case.removesuffix(_RESOLVED) + _FIRING)
-            if firing is None:
-                problems.append(f"{path.name}: there is no {case.removesuffix(_RESOLVED) + _FIRING}")
-                continue
-            pairs += 1
-            problems += laws.unclosed(template, read_sample(firing), read_sample(path))
-        if not pairs and template.file.close is not None:
-            problems.append(f"[close] is there, but no pair X{_FIRING}.json and X{_RESOLVED}.json shows that it works")
-        fix = (
-            "give both the same source_id, source_name and source: the vendor's id of the condition, not of the message"
-        )
-        _law(problems, template.path, LAWS["recovery_closes"], fix, _exempt(template.file, "recovery_closes"))
+        fix = "give both the same source_id, source_name and source: the id of the condition, not of the message"
+        with _law("recovery_closes", template, template.path, fix) as problems:
+            cases = {path.stem: path for path in template.samples()}
+            recoveries = [case.removesuffix(_RESOLVED) for case in cases if case.endswith(_RESOLVED)]
+            for case in recoveries:
+                firing, resolved = cases.get(case + _FIRING), cases[case + _RESOLVED]
+                if firing is None:
+                    problems.append(f"{resolved.name}: there is no {case}{_FIRING}")
+                else:
+                    problems.extend(laws.unclosed(template, read_sample(firing), read_sample(resolved)))
+            if not recoveries and template.file.close is not None:
+                problems.append(f"[close] is there, but no pair X{_FIRING}.json and X{_RESOLVED}.json shows it at work")
 
     def test_words_of_the_rules_occur(self, template: TemplateFolder) -> None:
         """Every word in [open], [close], [update] and [severity] is met by a sample, and every [[ignore]] ignores one."""
-        seen = list(laws.seen_in(template))
-        problems = list(laws.words_unseen(template.file, seen))
-        reasons = {reading.reason for reading, _ in seen if reading.action == "ignore"}
-        problems += [
-            f"[[ignore]] {rule.reason!r}: no sample is ignored for it"
-            for rule in template.file.ignore
-            if rule.reason not in reasons
-        ]
         fix = "add a sample from the vendor's documentation that holds the word, or take the word out"
-        _law(problems, template.path / "template.toml", LAWS["words_occur"], fix, _exempt(template.file, "words_occur"))
+        with _law("words_occur", template, template.path / "template.toml", fix) as problems:
+            seen = list(laws.seen_in(template))
+            problems.extend(laws.words_unseen(template.file, seen))
+            reasons = {reading.reason for reading, _ in seen if reading.action == "ignore"}
+            problems.extend(
+                f"[[ignore]] {rule.reason!r}: no sample is ignored for it"
+                for rule in template.file.ignore
+                if rule.reason not in reasons
+            )
 
     # each sample
 
     def test_expected_outcome(self, template: TemplateFolder, sample: Path) -> None:
         """The sample is read as its expected file says."""
-        one = read_sample(sample)
-        with _told(sample, "a sample is read as expected", "correct the template, or the sample"):
-            found = expected_of(read(template, one))
-            expected = one.expected()
-        problems = list(laws.differences(found, expected))
         fix = "correct the template; or, where it is right and you have read the difference, the expected file"
-        _law(problems, one.expected_path, "a sample is read as expected", fix)
+        with _law("a sample is read as expected", template, sample, fix) as problems:
+            one = read_sample(sample)
+            problems.extend(laws.differences(expected_of(read(template, one)), one.expected()))
 
     def test_same_twice(self, template: TemplateFolder, sample: Path) -> None:
         """Reading depends on the message alone: not on the time, on chance, or on what was read before."""
-        one = read_sample(sample)
-        with _told(sample, "the same message gives the same events", "correct the template"):
-            first, again = read(template, one), read(template, one)
-        problems = (
-            [] if first == again else list(laws.differences(expected_of(again), expected_of(first))) or ["the times"]
-        )
         fix = "keep nothing between two messages, and ask neither the clock nor chance"
-        _law(problems, template.path, "the same message gives the same events", fix)
+        with _law("the same message gives the same events", template, sample, fix) as problems:
+            one = read_sample(sample)
+            first, again = read(template, one), read(template, one)
+            problems.extend(laws.differences(expected_of(again), expected_of(first)))
+            if first != again and not problems:
+                problems.append("the second time the events are others: their times, or why they were judged so")
 
     def test_mutations_are_read_or_refused(self, template: TemplateFolder, sample: Path) -> None:
         """With any one field dropped, empty, huge or of a wrong type the message is an event or a named refusal."""
-        book = book_of(template)
-        request = read_sample(sample).request(book)
-        problems = list(laws.crashes(book, request, sample, laws.often_seen(template).get(sample, frozenset())))
         fix = "declare what is read as optional, or raise gateway.UnreadableError that says what is missing"
-        _law(problems, template.path, "a message with one field changed is an event or a named refusal", fix)
+        law = "a message with one field changed is an event or a named refusal"
+        with _law(law, template, sample, fix) as problems:
+            book = book_of(template)
+            briefly = laws.often_seen(template).get(sample, frozenset())
+            problems.extend(laws.crashes(book, read_sample(sample).request(book), sample, briefly))
 
     def test_nothing_private(self, template: TemplateFolder, sample: Path) -> None:
         """No real person, host, address or key stands in a sample."""
-        domains = laws.domains_of(template)
-        files = [path for path in (sample, read_sample(sample).expected_path) if path.is_file()]
-        problems = [
-            f"{path.name}: {problem}"
-            for path in files
-            for problem in sorted(set(private_in(path.read_text(encoding="utf-8", errors="replace"), domains)))
-        ]
-        _law(
-            problems,
-            sample,
-            LAWS["nothing_private"],
-            "write what stands for it, in sample and expected file alike",
-            _exempt(template.file, "nothing_private"),
-        )
+        fix = "write what stands for it, in sample and expected file alike"
+        with _law("nothing_private", template, sample, fix) as problems:
+            domains = laws.domains_of(template)
+            for path in (sample, read_sample(sample).expected_path):
+                text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+                problems.extend(f"{path.name}: {problem}" for problem in sorted(set(private_in(text, domains))))
 
 
 def _found(folder: Path, base: Path) -> Path:
@@ -210,33 +191,31 @@ def _found(folder: Path, base: Path) -> Path:
     return base / folder
 
 
-def _exempt(file: TemplateFile, law: str) -> str | None:
-    return file.exempt.get(law)
+@contextmanager
+def _law(law: str, template: TemplateFolder, where: Path, fix: str) -> Iterator[list[str]]:
+    """
+    Gives a list for problems, and fails where there are any in the end; so does whatever the template raises.
 
-
-def _law(problems: list[str], where: Path, law: str, fix: str, exempt: str | None = None) -> None:
-    """Fail with every problem, or skip nothing: what is exempt passes with its reason."""
-    if not problems or exempt is not None:
+    `law` is a sentence, or the name of one of LAWS, which passes where the template waives it.
+    """
+    problems: list[str] = []
+    try:
+        yield problems
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a template's code may raise anything
+        problems.append(str(error) if isinstance(error, GatewayError) else describe(error))
+    if not problems or _is_waived(law, template):
         return
     shown = problems[:_MOST_SHOWN]
     if len(problems) > len(shown):
         shown.append(f"and {len(problems) - len(shown)} more")
-    pytest.fail(
-        "\n".join([f"{where}", f"  law: {law}", *(f"  - {line}" for line in shown), f"  fix: {fix}"]), pytrace=False
-    )
+    lines = [f"{where}", f"  law: {LAWS.get(law, law)}", *(f"  - {line}" for line in shown), f"  fix: {fix}"]
+    pytest.fail("\n".join(lines), pytrace=False)
 
 
-class _told:  # noqa: N801  # reads as a statement
-    """Turns whatever a template raises into a failure that says where, which law, and what to do."""
-
-    def __init__(self, where: Path, law: str, fix: str) -> None:
-        self._where, self._law, self._fix = where, law, fix
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None and not isinstance(error, KeyboardInterrupt | pytest.fail.Exception):
-            _law(
-                [str(error) if isinstance(error, GatewayError) else describe(error)], self._where, self._law, self._fix
-            )
+def _is_waived(law: str, template: TemplateFolder) -> bool:
+    try:
+        return law in LAWS and law in template.file.exempt
+    except TemplateError:
+        return False

@@ -50,7 +50,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
         if name == REWRITTEN
     )
     if written:
-        terminalreporter.section("expected files written; read the differences, then run again without --update-expected")
+        terminalreporter.section(
+            "expected files written; read the differences, then run again without --update-expected"
+        )
         for path in written:
             terminalreporter.line(path)
 

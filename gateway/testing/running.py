@@ -176,7 +176,9 @@ class RunningGateway:
 
         async def added() -> Made:
             clock, vault = SystemClock(), Vault.open(self.data)
-            plugins = load_plugins(load({key: value for key, value in self.environ.items() if key.startswith("GATEWAY_")}))
+            plugins = load_plugins(
+                load({key: value for key, value in self.environ.items() if key.startswith("GATEWAY_")})
+            )
             state = SqliteState.open(self.data, clock=clock)
             try:
                 policy_id = None
@@ -236,7 +238,9 @@ def until(condition: Callable[[], object], gateway: RunningGateway | None = None
         time.sleep(0.02)
 
 
-def _request(method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+def _request(
+    method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     connection = http.client.HTTPConnection(parts.netloc, timeout=10)

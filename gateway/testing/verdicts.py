@@ -3,7 +3,8 @@ A pytest plugin that writes down what became of each law, for `alert-gateway plu
 
     python -m pytest -p gateway.testing.verdicts --verdicts FILE …
 
-Each line of the file is `{"test", "case", "outcome", "text"}`; `case` is the template or the sample.
+Each line of the file is `{"test", "case", "outcome", "text"}`; `case` is the template or the sample. The last one has the
+outcome `finished`: without it, something ended the process before its time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 from pathlib import Path
 
 import pytest
+
+FINISHED = "finished"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +45,10 @@ class _Verdicts:
         """Write what could not even be collected."""
         if report.failed:
             self._write("collection", "", "failed", report.longreprtext)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write that every test had its turn."""
+        self._write("", "", FINISHED, "")
 
     def _write(self, test: str, case: str, outcome: str, text: str) -> None:
         line = json.dumps({"test": test, "case": case, "outcome": outcome, "text": text})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from alert_gateway_inventory import Inventory
-
 from gateway import Event
 from gateway.testing import RunningGateway
+
+from alert_gateway_inventory import Inventory
 
 CSV = "host,owner,maintenance\ndb-7,data,\nweb-1,shop,until 18:00\n"
 
@@ -37,7 +37,7 @@ def test_the_file_is_read_again_when_it_changes(inventory):
 
 def test_in_a_gateway(gateway: RunningGateway):
     """The fixture is a real gateway with all plugins of this environment."""
-    url = gateway.add("custom", "Custom").url(gateway.url)
+    url = gateway.add("custom", "Hosts").url(gateway.url)
     for host in ("db-7", "web-1"):
         gateway.post(url, {"source_id": host, "source_name": host, "status": "open", "subject": "Disk is full"})
     (alert,) = gateway.alerts()

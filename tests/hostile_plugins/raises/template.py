@@ -54,7 +54,8 @@ def read(request: Request) -> Iterable[Event]:
         deeper()
     if do == "late":
         return late()
-    raise ERRORS[do]()
+    error = ERRORS[do]()
+    raise error
 
 
 def late() -> Iterable[Event]:

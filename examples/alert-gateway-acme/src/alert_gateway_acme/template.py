@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-
 from gateway import Event, Ignored, Request
 
 ALARMS = {

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import msgspec
-
 from gateway import Event, hookimpl
 
 MAINTENANCE = "maintenance:"
@@ -38,7 +37,14 @@ class Inventory:
     @hookimpl
     def drop_event(self, event: Event) -> str | None:
         """The reason, where its host is under maintenance."""
-        return next((f"under maintenance: {tag.removeprefix(MAINTENANCE)}" for tag in event.tags if tag.startswith(MAINTENANCE)), None)
+        return next(
+            (
+                f"under maintenance: {tag.removeprefix(MAINTENANCE)}"
+                for tag in event.tags
+                if tag.startswith(MAINTENANCE)
+            ),
+            None,
+        )
 
     def _row_of(self, event: Event) -> dict[str, str] | None:
         rows = self._fresh_rows()

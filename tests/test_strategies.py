@@ -1,0 +1,76 @@
+"""Hostile payloads: they are JSON, they are hostile enough, and no built-in template crashes on any."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, find, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import UnreadableError
+from gateway.template import Request, TemplateFolder
+from gateway.testing.laws import book_of
+from gateway.testing.mutations import paths
+from gateway.testing.samples import read_sample
+from gateway.testing.strategies import changed, json_values, nested
+from tests.running import ROOT
+
+TEMPLATES = [TemplateFolder(path.parent) for path in sorted((ROOT / "plugins").glob("*/template.toml"))]
+QUICK = settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SAMPLE = {"id": 1, "labels": {"host": "db-7"}, "alerts": [{"status": "firing"}]}
+
+
+def depth(value: Any) -> int:
+    """How deep lists and objects lie in one another."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(depth, inner), default=0) if isinstance(value, dict | list) else 0
+
+
+@given(json_values())
+@settings(max_examples=50, deadline=None)
+def test_all_of_it_is_json(value: Any) -> None:
+    text = json.dumps(value, allow_nan=False)
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize(
+    "strategy, wanted",
+    [
+        (json_values(), lambda value: isinstance(value, int) and value > 1 << 64),
+        (json_values(), lambda value: isinstance(value, str) and "\ud800" in value),
+        (json_values(), lambda value: isinstance(value, dict) and "" in value),
+        (nested(), lambda value: depth(value) >= 20),
+        (changed(SAMPLE), lambda value: isinstance(value, dict) and "labels" not in value),
+        (changed(SAMPLE), lambda value: isinstance(value, dict) and not isinstance(value.get("alerts", []), list)),
+    ],
+    ids=["huge numbers", "surrogates", "odd keys", "deep nesting", "dropped keys", "wrong types"],
+)
+def test_it_is_hostile(strategy: st.SearchStrategy[Any], wanted: Any) -> None:
+    find(strategy, wanted, settings=settings(max_examples=2000, database=None, deadline=None))
+
+
+@given(changed(SAMPLE))
+@QUICK
+def test_a_sample_is_changed_in_a_copy(value: Any) -> None:
+    assert SAMPLE == {"id": 1, "labels": {"host": "db-7"}, "alerts": [{"status": "firing"}]}
+    assert value != SAMPLE or list(paths(value)) == list(paths(SAMPLE))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.slug)
+@given(st.data())
+@QUICK
+def test_no_template_crashes_on_hostile_payloads(template: TemplateFolder, data: st.DataObject) -> None:
+    """An event, or a refusal by name; whatever else is raised is a fault of the template, or of the gateway."""
+    book = book_of(template)
+    sample: Path = data.draw(st.sampled_from(template.samples()))
+    request = read_sample(sample).request(book)
+    payload = data.draw(st.one_of(changed(request.data), json_values()))
+    try:
+        readings = book.readings(Request(payload, headers=request.headers, query=request.query, body=b"{}"))
+    except UnreadableError:
+        return
+    msgspec.msgpack.encode(readings)
