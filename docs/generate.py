@@ -251,8 +251,7 @@ def one_template(folder: TemplateFolder) -> list[str]:
 
 def sender(file: TemplateFile) -> str:
     """How senders are verified, in a few words."""
-    specs: Any = file.verification
-    return " or ".join(believed(spec) for spec in (specs if isinstance(specs, list) else [specs]))
+    return " or ".join(believed(spec) for spec in file.verifications)
 
 
 def believed(verification: Verification) -> str:

@@ -40,7 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     plugins_dir: Path | None = None
     """A folder of template folders, beside those that are built in or installed."""
     load_plugins: str | None = None
-    """The distributions whose plugins are loaded, separated by commas; all where it is not set, none where it is empty."""
+    """
+    The distributions whose plugins are loaded, separated by commas; all where it is not set, none where it is empty.
+    `NAME@sha256:…` loads it only with exactly these files.
+    """
     trace_plugins: bool = False
     """Log each call of a hook."""
     allow_private_targets: bool = False

@@ -237,13 +237,14 @@ def check_fit(folder: TemplateFolder, settings: Mapping[str, Any]) -> TemplateFi
 
 def check_secret(folder: TemplateFolder, file: TemplateFile, secret: str) -> None:
     """Raise SettingsError where senders of this template could never be verified with this secret."""
-    if file.verification.kind == "none":
+    if not file.is_verified:
         msg = (
             f"the template {folder.slug} says of no way in which its sender is verified, so a secret would never be asked for; "
             "leave it out, or give [verification] in the settings"
         )
         raise SettingsError(msg)
-    file.verification.check_secret(secret)
+    for verification in file.verifications:
+        verification.check_secret(secret)
 
 
 def _nothing(_request: Request) -> list[Any]:

@@ -103,8 +103,11 @@ class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
     """What a status in no list does."""
     severity: SeverityRules = msgspec.field(default_factory=SeverityRules)
     """Which of the vendor's severities is which of ours."""
-    verification: Verification = msgspec.field(default_factory=lambda: Verification(kind="none"))
-    """How the vendor's requests are told from forged ones, once the integration has a secret."""
+    verification: list[Verification] | Verification = msgspec.field(default_factory=lambda: Verification(kind="none"))
+    """
+    How the vendor's requests are told from forged ones, once the integration has a secret; one table, or several where the
+    vendor has several ways and any of them will do.
+    """
     handshake: list[Handshake] | Handshake = []
     """How the vendor asks whether the URL is ours; one table or several."""
     delivery_id: str | None = None
@@ -114,6 +117,16 @@ class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
     """
     exempt: dict[str, str] = {}
     """Laws of the conformance suite that cannot hold for this vendor, by name, each with the reason."""
+
+    @property
+    def verifications(self) -> list[Verification]:
+        """`verification` as a list, also where one table was written."""
+        return self.verification if isinstance(self.verification, list) else [self.verification]
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether there is any way to tell the vendor's requests from forged ones."""
+        return any(spec.kind != "none" for spec in self.verifications)
 
     @property
     def handshakes(self) -> list[Handshake]:
@@ -329,7 +342,8 @@ def convert(raw: Mapping[str, Any], where: str) -> TemplateFile:
         msg = f"{where}: {explain(error)}"
         raise TemplateError(msg) from None
     try:
-        file.verification.check()
+        for verification in file.verifications:
+            verification.check()
         for handshake in file.handshakes:
             handshake.check()
         if file.delivery_id is not None:

@@ -128,7 +128,7 @@ def _silver(look: _Look) -> Iterator[str]:
         yield f"samples/ has a sample with {_some([repr(word) for word in unseen])}, which template.toml's rules name"
     if not file.docs_url and "generic" not in file.categories:
         yield "template.toml names the vendor's own page in docs_url"
-    if file.verification.kind == "none" and "sender_verified" not in file.exempt:
+    if not file.is_verified and "sender_verified" not in file.exempt:
         yield "template.toml says in [verification] how the vendor signs, or under [exempt] why nobody can know"
 
 

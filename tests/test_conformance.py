@@ -82,7 +82,8 @@ def expect(folder: Path) -> None:
 
 def broken(folder: Path) -> dict[str, str]:
     """The laws that a template breaks, by the name of the test, with what is said."""
-    suite, template, found = TemplateConformance(), TemplateFolder(folder), {}
+    suite, template = TemplateConformance(), TemplateFolder(folder)
+    found: dict[str, str] = {}
     for name in [name for name in dir(suite) if name.startswith("test_")]:
         test = getattr(suite, name)
         about_samples = "sample" in test.__func__.__annotations__

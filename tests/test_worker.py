@@ -352,7 +352,8 @@ async def test_a_batch_full_of_hostile_messages_costs_the_others_one_try() -> No
     world.journal.add("d")
     world.journal.read = lambda after, _: _later(world.journal.messages[after:])  # type: ignore[method-assign,assignment]
     fast = cast("Any", world.worker._fast)
-    fast.reads = tried = []
+    tried: list[int] = []
+    fast.reads = tried
     await world.run(lambda: len(world.state.open) > 0)
     assert tried == [1, 256]
     assert any(record.message_id == 256 and record.outcome == "opened" for record in world.state.records)
@@ -538,7 +539,7 @@ async def test_a_failure_of_the_store_ends_the_worker_and_nothing_is_left_runnin
     def commit(_: Changes) -> None:
         raise StoreError
 
-    world.state._commit = commit  # type: ignore[method-assign]
+    world.state._commit = commit  # type: ignore[method-assign,assignment]
     with pytest.raises(StoreError):
         await world.run()
     await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from gateway.cli.plugins_install import install, uninstall, upgrade
 from gateway.cli.plugins_new import new
 from gateway.cli.session import Session
 from gateway.cli.words import Group, limited, shared
-from gateway.errors import ConflictError, NotFoundError, PluginError
+from gateway.errors import ConflictError, NotFoundError, PluginError, SettingsError
 
 if TYPE_CHECKING:
     from gateway.plugins import PluginInfo
@@ -49,6 +49,8 @@ def list_plugins(session: Session, limit: int) -> None:
             shape["templates"] = f"{count} templates" if count > _MANY else shape["templates"]
             shape["hash"] = shape["hash"] and shape["hash"][:_SHORT_HASH]
     session.out.rows(shapes, columns, empty="no plugins")
+    if not session.out.as_json and (off := _disabled(session)):
+        session.out.note(f"note: disabled: {', '.join(map(cell, off))}")
 
 
 @command.command(examples=["alert-gateway plugins info alert-gateway-acme", "alert-gateway plugins info acme --json"])
@@ -185,6 +187,14 @@ def _key(session: Session, name: str) -> str:
         msg = f"{name} is the whole folder; name one of {', '.join(found.templates[:10])}, or take away GATEWAY_PLUGINS_DIR"
         raise ConflictError(msg)
     return name
+
+
+def _disabled(session: Session) -> list[str]:
+    from gateway.roster import disabled
+
+    with contextlib.suppress(SettingsError):  # then each plugin is listed with this as its error
+        return sorted(disabled(session.settings.data))
+    return []
 
 
 def _switch(session: Session, key: str, *, on: bool) -> None:

@@ -72,7 +72,7 @@ def curl(folder: TemplateFolder, file: TemplateFile, url: str, *, with_secret: b
     """A command that posts something of this template's to an endpoint, ready to paste."""
     proof = _proof(file) if with_secret else ""
     if proof is None:
-        return f"# what is sent here must be signed ({file.verification.kind}); {folder.slug} itself has to send it"
+        return f"# what is sent here must be signed ({file.verifications[0].kind}); {folder.slug} itself has to send it"
     body = _QUICK if folder.slug == "custom" else _compact(folder)
     if body is None:
         sample = next(iter(sample_names(folder)), "SAMPLE")
@@ -91,7 +91,7 @@ def _compact(folder: TemplateFolder) -> str | None:
 
 def _proof(file: TemplateFile) -> str | None:
     """What proves the sender on curl's command line; None where that takes more than curl."""
-    verification = file.verification
+    verification = file.verifications[0]
     if verification.kind == "token" and verification.header:
         return f'-H "{verification.header}: {verification.prefix}$SECRET" '
     return {"bearer": '-H "Authorization: Bearer $SECRET" ', "basic": '-u "$SECRET" ', "none": ""}.get(

@@ -53,7 +53,7 @@ def show(session: Session, slug: str, readme: bool) -> None:
         "accepts": list(file.accepts),
         "has_code": folder.has_code,
         "samples": [path.stem for path in folder.samples()],
-        "verification": file.verification.kind,
+        "verification": " or ".join(spec.kind for spec in file.verifications),
         "template": msgspec.to_builtins(folder.raw),
         "readme": folder.readme,
     }

@@ -114,7 +114,7 @@ class TemplateConformance:
         """[verification] says how the vendor signs, or [exempt] why it cannot be known who sent it."""
         fix = "say how the vendor signs, or under [exempt] sender_verified why nobody can know"
         with _law("sender_verified", template, template.path / "template.toml", fix) as problems:
-            if template.file.verification.kind == "none":
+            if not template.file.is_verified:
                 problems.append("[verification] is missing, or its kind is none")
 
     def test_recovery_closes_what_fired(self, template: TemplateFolder) -> None:

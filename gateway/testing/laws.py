@@ -36,7 +36,7 @@ from gateway.testing.samples import (
 )
 
 _NO_IDS = frozenset({"", "None", "null", "[]", "{}", "undefined", "N/A"})
-_TIMES_IN_FULL = 3
+_TIMES_IN_FULL = 2  # a problem and its recovery
 RAISED = (Exception, SystemExit, GeneratorExit)
 """What a template's code may raise; an interrupt is the tester's."""
 

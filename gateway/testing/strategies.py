@@ -7,8 +7,8 @@ Hypothesis strategies for hostile payloads: what a template must read or refuse,
     @given(changed(sample))
     def test_a_sample_with_anything_in_it(data): …
 
-All of it is JSON that a sender could send: no NaN and no infinity, but lone surrogates, NUL, integers over 64 bit, deep
-nesting, and keys that look like paths.
+All of it is JSON that comes through to a template: NUL, integers over 64 bit, deep nesting, keys that look like paths. What
+the gateway refuses before, NaN, infinity and lone surrogates, is not among it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ _ODD_TEXTS = (
     "",
     " ",
     "\0",
-    "\ud800",  # a lone surrogate: JSON can say it, UTF-8 cannot
     "\ufeff\u200b\u202e",
     "e\u0301\u0323\u0489",
     "ﷺ",
@@ -43,18 +42,18 @@ _ODD_TEXTS = (
     "<script>alert(1)</script>",
     "'; DROP TABLE alerts; --",
     "../../../../etc/passwd",
-    "x" * 70_000,
+    "x" * 20_000,
 )
-_ODD_KEYS = ("", " ", "$", "@", "a.b", "a[0]", "_message", "_headers", "__class__", "__proto__", "\0", "\ud800", EMOJI)
+_ODD_KEYS = ("", " ", "$", "@", "a.b", "a[0]", "_message", "_headers", "__class__", "__proto__", "\0", EMOJI)
+_CHARACTERS = st.characters(exclude_categories=["Cs"])
 _ODD_NUMBERS = (0, -1, 1 << 63, -(1 << 63) - 1, 1 << 200, 10**400, -0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2)
 
 
 def texts(max_size: int = 40) -> st.SearchStrategy[str]:
-    """Any text, odd ones often: surrogates, NUL, signs that turn the direction, words that look like values."""
+    """Any text, odd ones often: NUL, signs that turn the direction, words that look like values."""
     return st.one_of(
         st.sampled_from(_ODD_TEXTS),
-        st.text(max_size=max_size),
-        st.text(st.characters(), max_size=max_size),
+        st.text(_CHARACTERS, max_size=max_size),
         st.datetimes().map(lambda moment: moment.isoformat()),
     )
 
@@ -76,7 +75,7 @@ def scalars() -> st.SearchStrategy[Any]:
 
 def keys() -> st.SearchStrategy[str]:
     """Keys of an object, those among them that a path would trip over."""
-    return st.one_of(st.sampled_from(_ODD_KEYS), st.text(max_size=12))
+    return st.one_of(st.sampled_from(_ODD_KEYS), st.text(_CHARACTERS, max_size=12))
 
 
 def json_values(max_leaves: int = 30) -> st.SearchStrategy[Any]:
