@@ -21,8 +21,9 @@ from gateway.endpoints import Admitted, Endpoints
 from gateway.errors import StoreError, UnreadableError
 from gateway.faults import NO_FAULTS, Faults
 from gateway.metrics import IngestCounts
+from gateway.signatures import verify_any
 from gateway.store.base import Draft, Receipt
-from gateway.verify import delivery_id, verify_any
+from gateway.verify import delivery_id
 
 Headers = Sequence[tuple[bytes, bytes]]
 

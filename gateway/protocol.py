@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import httptools
-import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,113 +21,23 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from gateway import ingest as rules
+from gateway.connections import Watch
 from gateway.endpoints import PREFIX
 from gateway.errors import StoreError
+from gateway.framing import framing_flaw, head_without_upgrade
 from gateway.ingest import Admission, Answer, Ingest, refusal
-from gateway.store.base import Draft, Journal, Receipt
+from gateway.intake import Intake, wire
+from gateway.store.base import Draft, Journal
 
 Phase = Literal["new", "head", "body", "busy", "idle", "over"]
 
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]+")
 _METHOD = re.compile(rb"[A-Z]{1,24} ")
-_UPGRADE = (b"upgrade", b"http2-settings", b"connection")
-_STATUS = {
-    200: b"200 OK",
-    400: b"400 Bad Request",
-    401: b"401 Unauthorized",
-    404: b"404 Not Found",
-    405: b"405 Method Not Allowed",
-    408: b"408 Request Timeout",
-    413: b"413 Content Too Large",
-    414: b"414 URI Too Long",
-    415: b"415 Unsupported Media Type",
-    417: b"417 Expectation Failed",
-    431: b"431 Request Header Fields Too Large",
-    503: b"503 Service Unavailable",
-}
-_KEEPING = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n%b"
-_CLOSING = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UNKNOWN_METHOD = refusal(
     405, "method_not_allowed", "this method is not known here", head=b"allow: GET, HEAD, POST\r\n"
 )
 _FULL = refusal(503, "busy", "there are too many connections", "send it again", b"retry-after: 5\r\n")
 _log = logging.getLogger("gateway.protocol")
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how much. Times are seconds, counted from the first byte of a request."""
-
-    head: float = 10.0
-    body: float = 15.0
-    idle: float = 5.0
-    linger: float = 2.0
-    """How long what a refused sender still sends is taken in, so that it gets to read the answer."""
-    drain: float = 0.5
-    """How long a connection may still begin a request after the server was told to stop."""
-    sweep: float = 0.25
-    connections: int = 2000
-
-
-class Watch:
-    """The sweep over the connections of one server; it sleeps while there are none."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._connections: set[Any] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def over(self, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that these connections are swept."""
-        if self._timer is None:
-            self._connections = connections
-            self._timer = loop.call_later(self.limits.sweep, self._sweep, loop)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        now = loop.time()
-        for connection in list(self._connections):
-            if isinstance(connection, Front):
-                connection.swept(now)
-        if self._connections:
-            self.over(self._connections, loop)
-
-
-class _Never:
-    """Stands where uvicorn keeps the event that wakes an app."""
-
-    def set(self) -> None:
-        """Nobody waits."""
-
-
-class Intake:
-    """One message on its short way. It stands where uvicorn keeps its cycle; the public attributes are what that reads."""
-
-    __slots__ = ("admission", "body", "disconnected", "front", "keep_alive", "more_body", "response_complete", "size")
-    message_event: ClassVar[_Never] = _Never()
-
-    def __init__(self, front: Front, admission: Admission | None, keep_alive: bool) -> None:  # noqa: FBT001 - hot path
-        self.front = front
-        self.admission = admission
-        self.keep_alive = keep_alive
-        self.body: bytes | bytearray = b""
-        self.size = 0
-        self.disconnected = False
-        self.response_complete = False
-        self.more_body = True
-
-    def done(self, outcome: Receipt | StoreError) -> None:
-        """What the journal says."""
-        ingest = self.front.ingest
-        try:
-            if type(outcome) is Receipt:
-                answer = ingest.accepted(outcome, self.size)
-            else:
-                answer = ingest.busy(cast("StoreError", outcome))
-        except Exception:  # noqa: BLE001  the other senders of the same commit must get theirs
-            _log.exception("an answer could not be made; the sender is told to come again")
-            answer = ingest.try_later()
-        self.front.answered(self, answer)
 
 
 class Front(HttpToolsProtocol):
@@ -240,29 +149,14 @@ class Front(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 if self.phase == "over" or self.farewell is not None:
                     return
-                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                data = head_without_upgrade(self.parser, self.url, self.headers) + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             except httptools.HttpParserError as error:
                 self._malformed(error, data)
                 return
             else:
                 return
-
-    def _head_without_upgrade(self) -> bytes:
-        """
-        The head that was read, as if nobody had asked for another protocol, for a new parser; HTTP allows to ignore that.
-
-        The old one takes what follows such a head for the other protocol, and would report an empty body.
-        """
-        lines = [b"%b: %b" % pair for pair in self.headers if pair[0] not in _UPGRADE]
-        options = b",".join(value for name, value in self.headers if name == b"connection").split(b",")
-        kept = [option.strip() for option in options if option.strip().lower() not in (*_UPGRADE, b"")]
-        if kept:
-            lines.append(b"connection: " + b", ".join(kept))
-        version = self.parser.get_http_version().encode()
-        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        return b"\r\n".join([first, *lines, b"", b""])
 
     def _malformed(self, error: httptools.HttpParserError, data: bytes) -> None:
         cause = error.__context__
@@ -304,7 +198,9 @@ class Front(HttpToolsProtocol):
                 self._refuse(_UNKNOWN_METHOD)
             return
         fields, version = dict(headers), parser.get_http_version()
-        flaw = self._flaw(fields, version)
+        flaw = framing_flaw(url, headers, fields, version)
+        if b"expect" in fields and version == "1.1":
+            self.expect_100_continue = True
         if flaw is not None:
             self._refuse(flaw)
         elif url.startswith(PREFIX) and self.active is None:
@@ -320,26 +216,6 @@ class Front(HttpToolsProtocol):
                 self.transport.write(_CONTINUE)
         else:
             self._hand_over(fields)
-
-    def _flaw(self, fields: dict[bytes, bytes], version: str) -> Answer | None:
-        """What the parser lets through and HTTP does not."""
-        headers = self.headers
-        if version not in ("1.1", "1.0") or self.url[:1] != b"/":
-            return rules.BAD_REQUEST
-        host = fields.get(b"host")
-        if (host is None and version == "1.1") or (host is not None and not _HOST.fullmatch(host.rstrip(b" \t"))):
-            return rules.BAD_REQUEST
-        if len(fields) != len(headers) and sum(name == b"host" for name, _ in headers) > 1:
-            return rules.BAD_REQUEST
-        if b"transfer-encoding" in fields:
-            coding = fields[b"transfer-encoding"].strip(b" \t").lower()
-            if version == "1.0" or coding != b"chunked":
-                return rules.BAD_REQUEST
-        if b"expect" in fields and version == "1.1":
-            if fields[b"expect"].strip(b" \t").lower() != b"100-continue":
-                return rules.UNMET_EXPECTATION
-            self.expect_100_continue = True
-        return None
 
     def _hand_over(self, fields: dict[bytes, bytes]) -> None:
         """
@@ -429,9 +305,9 @@ class Front(HttpToolsProtocol):
         if intake.disconnected or self.transport.is_closing():
             return
         if intake.keep_alive and not self.draining:
-            self.transport.write(_KEEPING % (_STATUS[answer.status], answer.head, len(answer.body), answer.body))
+            self.transport.write(wire(answer))
         else:
-            self.transport.write(_CLOSING % (_STATUS[answer.status], answer.head, len(answer.body), answer.body))
+            self.transport.write(wire(answer, close=True))
             self._close()
         self.on_response_complete()
 
@@ -456,7 +332,7 @@ class Front(HttpToolsProtocol):
     def _answer_head(self, answer: Answer, fields: dict[bytes, bytes], *, keep_alive: bool) -> None:
         """Answer a request for what its head says; keep the connection only where no body follows."""
         if self.parser.get_method() == b"HEAD":
-            self.transport.write(_CLOSING[:-2] % (_STATUS[answer.status], answer.head, len(answer.body)))
+            self.transport.write(wire(answer, close=True, body=False))
             self._stop(None)
         elif rules.content_length(fields) or b"transfer-encoding" in fields or not keep_alive:
             self._stop(answer)
@@ -494,7 +370,7 @@ class Front(HttpToolsProtocol):
             self.phase, self.farewell = "busy", answer  # those before it are answered first
             return
         if answer is not None:
-            self.transport.write(_CLOSING % (_STATUS[answer.status], answer.head, len(answer.body), answer.body))
+            self.transport.write(wire(answer, close=True))
         if self.half_closed or not self.transport.can_write_eof():
             self._close()
         else:

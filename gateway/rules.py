@@ -60,9 +60,7 @@ class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
 
 
 class Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """
-    Which events are an integration's: those for which every condition of `all` holds, and one of `any` where there are some.
-    """
+    """Which events are an integration's: every condition of `all` holds, and one of `any` where there are some."""
 
     all: list[Condition] = []
     """Every one of these holds."""

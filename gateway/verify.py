@@ -1,5 +1,5 @@
 """
-Who sent it: verification and handshakes as data, carried out on the bytes that arrived.
+Who sent it, as data: verification and handshakes; `signatures` carries the first out.
 
 A template says in `template.toml` how its vendor signs (`[verification]`) and how it asks whether the URL is ours
 (`[handshake]`); either may be one table or a list. Of a list of verifications one must hold, of a list of handshakes the
@@ -12,12 +12,9 @@ import base64
 import binascii
 import functools
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal, cast
-from urllib.parse import parse_qsl
 
 import jmespath
 import msgspec
@@ -34,14 +31,8 @@ MAX_SIGNATURES = 16
 MAX_ECHO = 1024
 _SIGNED_PART = re.compile(r"\{([^{}]*)\}")
 _SIGNED_NAMES = ("body", "timestamp", "id", "url", "method", "params")
-_DIGITS = re.compile(rb"[0-9]{1,16}")
-_MISSING_VIEW: Mapping[str, Any] = {}
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a sender was not believed: for the operator's log, never for the sender."""
-
-    reason: str
+DIGITS = re.compile(rb"[0-9]{1,16}")
+NO_VIEW: Mapping[str, Any] = {}
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,9 +91,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             problem = "the secret is empty"
         elif self.kind == "basic" and ":" not in secret:
             problem = "the secret of basic authentication is `user:password`, with a colon"
-        elif self.kind == "standard_webhooks" and not _webhook_key(secret):
+        elif self.kind == "standard_webhooks" and not webhook_key(secret):
             problem = "the secret is not `whsec_` and base64, as Standard Webhooks has it"
-        elif self.kind == "hmac" and not _key(self, secret):
+        elif self.kind == "hmac" and not key_bytes(self, secret):
             problem = f"the secret is not {self.secret_encoding}"
         if problem:
             raise SettingsError(problem)
@@ -147,73 +138,14 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.method not in (method, "any"):
             return None
         given = view()
-        echo = _search(self.echo, given)
+        echo = search(self.echo, given)
         if not isinstance(echo, str) or not echo or len(echo.encode("utf-8", "replace")) > MAX_ECHO:
             return None
-        if self.when is not None and _search(self.when, given) is not True:
+        if self.when is not None and search(self.when, given) is not True:
             return None
         if self.answer == "json":
             return b"application/json", msgspec.json.encode({self.key: echo})
         return b"text/plain; charset=utf-8", echo.encode("utf-8", "replace")
-
-
-def verify(
-    spec: Verification,
-    secrets: Sequence[str],
-    headers: Headers,
-    body: bytes,
-    now_ms: int,
-    *,
-    view: View | None = None,
-    method: str = "POST",
-    url: str = "",
-) -> Refusal | None:
-    """
-    None where one of the secrets (the current one, the previous one) proves the sender, else why not.
-
-    `body` is what arrived, before any decoding. `view` serves the specs that look into the body or the query, `url` (as
-    the sender wrote it) and `method` those that sign them.
-    """
-    if spec.kind == "none":
-        return None
-    known = [secret for secret in secrets if secret]
-    if not known:
-        return Refusal("no secret is set")
-    if spec.kind == "basic":
-        return _basic(known, headers)
-    if spec.kind == "bearer":
-        return _bearer(known, headers)
-    sent = _Sent(headers, body, view, method, url)
-    try:
-        if spec.kind == "token":
-            return _token(spec, known, sent)
-        if spec.kind == "standard_webhooks":
-            return _standard_webhooks(known, sent, now_ms)
-        keys = [key for key in (_key(spec, secret) for secret in known) if key]
-        return _hmac(spec, keys, sent, now_ms)
-    except _Unverified as unverified:
-        return Refusal(str(unverified))
-
-
-def verify_any(
-    specs: Sequence[Verification],
-    secrets: Sequence[str],
-    headers: Headers,
-    body: bytes,
-    now_ms: int,
-    *,
-    view: View | None = None,
-    method: str = "POST",
-    url: str = "",
-) -> Refusal | None:
-    """None where one of the specs holds or there is none, else the reason the first did not."""
-    first: Refusal | None = None
-    for spec in specs:
-        refusal = verify(spec, secrets, headers, body, now_ms, view=view, method=method, url=url)
-        if refusal is None:
-            return None
-        first = first or refusal
-    return first
 
 
 def delivery_id(where: str, headers: Headers, view: View) -> str | None:
@@ -226,7 +158,7 @@ def delivery_id(where: str, headers: Headers, view: View) -> str | None:
         name = where.removeprefix("header:").strip().lower().encode()
         found: object = next((value.strip().decode("latin-1") for key, value in headers if key == name), None)
     else:
-        found = _search(where, view())
+        found = search(where, view())
     if isinstance(found, bool) or not isinstance(found, str | int):
         return None
     text = str(found)
@@ -246,217 +178,31 @@ def check_delivery_id(where: str) -> None:
         raise TemplateError(problem)
 
 
-class _Unverified(Exception):  # noqa: N818 - it never leaves this module
-    """The reason that becomes a Refusal."""
+def webhook_key(secret: str) -> bytes | None:
+    """The bytes of a secret of Standard Webhooks, `whsec_…`; None where it is none."""
+    return from_base64(secret.removeprefix("whsec_").encode()) or None
 
 
-class _Sent:
-    """The request, as far as a spec looks at it."""
-
-    __slots__ = ("body", "headers", "method", "url", "view")
-
-    def __init__(self, headers: Headers, body: bytes, view: View | None, method: str, url: str) -> None:
-        self.headers, self.body, self.view, self.method, self.url = headers, body, view, method, url
-
-    def header(self, name: str) -> bytes:
-        key = name.lower().encode()
-        found = [value for given, value in self.headers if given == key]
-        if len(found) != 1:
-            msg = f"the header {name} is {'missing' if not found else 'there more than once'}"
-            raise _Unverified(msg)
-        return found[0].strip(b" \t")
-
-    def at(self, header: str | None, expression: str | None) -> bytes:
-        if header is not None:
-            return self.header(header)
-        found = _search(expression or "", self.view() if self.view else _MISSING_VIEW)
-        if isinstance(found, bool) or not isinstance(found, str | int):
-            msg = f"there is nothing at {expression}"
-            raise _Unverified(msg)
-        return str(found).encode("utf-8", "replace")
-
-
-def _token(spec: Verification, secrets: Sequence[str], sent: _Sent) -> Refusal | None:
-    token = sent.at(spec.header, spec.value)
-    prefix = spec.prefix.encode()
-    if not token.startswith(prefix):
-        return Refusal(f"the token does not begin with {spec.prefix!r}")
-    return _one_of(token[len(prefix) :], secrets, "the token is not the one that is set")
-
-
-def _bearer(secrets: Sequence[str], headers: Headers) -> Refusal | None:
-    scheme, _, token = _authorization(headers).partition(b" ")
-    if scheme.lower() != b"bearer":
-        return Refusal("there is no `Authorization: Bearer`")
-    return _one_of(token.strip(b" \t"), secrets, "the bearer token is not the one that is set")
-
-
-def _basic(secrets: Sequence[str], headers: Headers) -> Refusal | None:
-    scheme, _, packed = _authorization(headers).partition(b" ")
-    if scheme.lower() != b"basic":
-        return Refusal("there is no `Authorization: Basic`")
-    pair = _from_base64(packed.strip(b" \t"))
-    # The user ends at the first colon in both, so comparing the pairs compares user and password.
-    if pair is None or b":" not in pair:
-        return Refusal("the basic credentials are not base64 of `user:password`")
-    return _one_of(pair, [secret for secret in secrets if ":" in secret], "user or password is not the one that is set")
-
-
-def _authorization(headers: Headers) -> bytes:
-    found = [value for name, value in headers if name == b"authorization"]
-    return found[0].strip(b" \t") if len(found) == 1 else b""
-
-
-def _one_of(given: bytes, secrets: Sequence[str], reason: str) -> Refusal | None:
-    held = False
-    for secret in secrets:  # each is compared, so that the time does not tell which one it was
-        held |= hmac.compare_digest(given, secret.encode())
-    return None if held else Refusal(reason)
-
-
-def _standard_webhooks(secrets: Sequence[str], sent: _Sent, now_ms: int) -> Refusal | None:
-    family = "svix" if not any(name == b"webhook-id" for name, _ in sent.headers) else "webhook"
-    keys = [key for key in map(_webhook_key, secrets) if key]
-    if not keys:
-        return Refusal("the secret that is set is not `whsec_` and base64")
-    return _hmac(_webhook_spec(family), keys, sent, now_ms)
-
-
-@functools.cache
-def _webhook_spec(family: str) -> Verification:
-    return Verification(
-        kind="hmac",
-        header=f"{family}-signature",
-        encoding="base64",
-        prefix="v1,",
-        separator=" ",
-        signed="{id}.{timestamp}.{body}",
-        timestamp_header=f"{family}-timestamp",
-        id_header=f"{family}-id",
-    )
-
-
-def _webhook_key(secret: str) -> bytes | None:
-    return _from_base64(secret.removeprefix("whsec_").encode()) or None
-
-
-def _key(spec: Verification, secret: str) -> bytes | None:
+def key_bytes(spec: Verification, secret: str) -> bytes | None:
+    """The bytes of a secret, as `secret_encoding` has them written; None where it is not written so."""
     if spec.secret_encoding == "text":
         return secret.encode()
     if spec.secret_encoding == "base64":
-        return _from_base64(secret.encode())
+        return from_base64(secret.encode())
     try:
         return bytes.fromhex(secret)
     except ValueError:
         return None
 
 
-def _hmac(spec: Verification, keys: Sequence[bytes], sent: _Sent, now_ms: int) -> Refusal | None:
-    if not keys:
-        return Refusal(f"the secret that is set is not {spec.secret_encoding}")
-    given = sent.at(spec.header, spec.value)
-    signatures, stamp = _taken_apart(spec, given)
-    if spec.timestamp_header is not None or spec.timestamp_value is not None:
-        stamp = sent.at(spec.timestamp_header, spec.timestamp_value)
-    if stamp is not None:
-        late = _skew(spec, stamp, now_ms)
-        if late:
-            return Refusal(late)
-    size = hashlib.new(spec.algorithm).digest_size
-    decode = _from_hex if spec.encoding == "hex" else _from_base64
-    candidates = [found for found in map(decode, signatures) if found is not None and len(found) == size]
-    if not candidates:
-        return Refusal(f"the signature is not {spec.algorithm} in {spec.encoding} as {_where(spec)} should have it")
-    message = _message(spec, sent, stamp)
-    held = False
-    for key in keys:
-        expected = hmac.digest(key, message, spec.algorithm)
-        for candidate in candidates:
-            held |= hmac.compare_digest(expected, candidate)
-    return None if held else Refusal("the signature does not fit the body and the secret that is set")
-
-
-def _taken_apart(spec: Verification, given: bytes) -> tuple[list[bytes], bytes | None]:
-    """The signatures in a header, without their prefix, and the timestamp if it is one of the elements."""
-    elements = spec.element is not None or spec.timestamp_element is not None
-    separator = spec.separator or ("," if elements else None)
-    pieces = [given] if separator is None else given.split(separator.encode(), MAX_SIGNATURES)
-    if len(pieces) > MAX_SIGNATURES:
-        msg = f"{_where(spec)} holds more than {MAX_SIGNATURES} parts"
-        raise _Unverified(msg)
-    stamps: list[bytes] = []
-    if elements:
-        pairs = [piece.strip(b" \t").partition(b"=") for piece in pieces]
-        stamps = [value for name, _, value in pairs if name.decode("latin-1") == spec.timestamp_element]
-        pieces = [value for name, _, value in pairs if name.decode("latin-1") == spec.element]
-    if spec.timestamp_element is not None and len(stamps) != 1:
-        msg = f"{_where(spec)} does not hold one {spec.timestamp_element}="
-        raise _Unverified(msg)
-    prefix = spec.prefix.encode()
-    signatures = [
-        piece[len(prefix) :] for piece in (piece.strip(b" \t") for piece in pieces) if piece.startswith(prefix)
-    ]
-    if not any(signatures):
-        msg = f"{_where(spec)} holds no signature that begins with {spec.prefix or (spec.element or '') + '='!r}"
-        raise _Unverified(msg)
-    return signatures, stamps[0] if stamps else None
-
-
-def _where(spec: Verification) -> str:
-    return spec.header or spec.value or "the request"
-
-
-def _skew(spec: Verification, stamp: bytes, now_ms: int) -> str | None:
-    """What is wrong with a timestamp, if anything."""
-    if spec.timestamp_unit == "iso":
-        try:
-            moment = datetime.fromisoformat(stamp.decode("ascii"))
-        except ValueError:
-            return "the timestamp is not ISO 8601"
-        signed_at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
-    elif _DIGITS.fullmatch(stamp):
-        signed_at = float(stamp) * (1000 if spec.timestamp_unit == "s" else 1)
-    else:
-        return f"the timestamp is not a whole number of {spec.timestamp_unit} since 1970"
-    seconds = (now_ms - signed_at) / 1000
-    if abs(seconds) <= spec.tolerance:
-        return None
-    side = "in the past" if seconds > 0 else "in the future"
-    return f"the timestamp is {abs(seconds):.0f} s {side}, more than {spec.tolerance} s; compare the clocks"
-
-
-@functools.lru_cache(maxsize=1024)
-def _parts(signed: str) -> tuple[tuple[bool, str], ...]:
+def signed_parts(signed: str) -> tuple[tuple[bool, str], ...]:
     """`signed`, split into (is a hole, text)."""
     pieces = _SIGNED_PART.split(signed)
     return tuple((bool(index % 2), piece) for index, piece in enumerate(pieces) if piece or index % 2)
 
 
-def _message(spec: Verification, sent: _Sent, stamp: bytes | None) -> bytes:
-    if spec.signed == "{body}":
-        return sent.body
-    return b"".join(_part(spec, sent, stamp, name) if hole else name.encode() for hole, name in _parts(spec.signed))
-
-
-def _part(spec: Verification, sent: _Sent, stamp: bytes | None, name: str) -> bytes:
-    match name:
-        case "body":
-            return sent.body
-        case "timestamp":
-            return stamp or b""
-        case "id":
-            return sent.at(spec.id_header, spec.id_value)
-        case "url":
-            return sent.url.encode()
-        case "method":
-            return sent.method.encode()
-        case "params":
-            fields = parse_qsl(sent.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
-            return "".join(key + value for key, value in sorted(fields)).encode()
-    return sent.header(name.removeprefix("header:").strip())
-
-
-def _from_hex(text: bytes) -> bytes | None:
+def from_hex(text: bytes) -> bytes | None:
+    """The bytes that hexadecimal digits stand for; None where there is anything else between them."""
     try:
         found = bytes.fromhex(text.decode("ascii"))
     except ValueError:
@@ -464,7 +210,8 @@ def _from_hex(text: bytes) -> bytes | None:
     return found if len(text) == 2 * len(found) else None
 
 
-def _from_base64(text: bytes) -> bytes | None:
+def from_base64(text: bytes) -> bytes | None:
+    """The bytes that base64 stands for, in either alphabet, padded or not; None where it is neither."""
     plain = text.translate(bytes.maketrans(b"-_", b"+/"))
     bare = plain.rstrip(b"=")
     padding = -len(bare) % 4
@@ -481,7 +228,8 @@ def _compiled(expression: str) -> Any:
     return jmespath.compile(expression)
 
 
-def _search(expression: str, given: Mapping[str, Any]) -> object:
+def search(expression: str, given: Mapping[str, Any]) -> object:
+    """What JMESPath finds; None also where it does not fit what it is given."""
     try:
         return cast("object", _compiled(expression).search(given))
     except (JMESPathError, TypeError, ValueError, RecursionError):  # a function met a value it does not take
@@ -505,7 +253,7 @@ def _flaw(spec: Verification) -> str | None:
 
 
 def _hmac_flaw(spec: Verification) -> str | None:
-    holes = [name for hole, name in _parts(spec.signed) if hole]
+    holes = [name for hole, name in signed_parts(spec.signed) if hole]
     unknown = [name for name in holes if name not in _SIGNED_NAMES and not name.startswith("header:")]
     if unknown or _SIGNED_PART.sub("", spec.signed).strip("{}") != _SIGNED_PART.sub("", spec.signed):
         return (

@@ -17,10 +17,11 @@ from starlette.routing import BaseRoute
 from gateway.app import create_app
 from gateway.clock import SystemClock
 from gateway.config import Settings
+from gateway.connections import Limits, Watch
 from gateway.endpoints import Endpoints, Sender
 from gateway.faults import Faults
 from gateway.ingest import Ingest
-from gateway.protocol import Front, Limits, Watch
+from gateway.protocol import Front
 from gateway.store.sqlite import SqliteJournal, SqliteState, check_together
 from gateway.vault import Vault
 from gateway.wake import Wake

@@ -20,12 +20,13 @@ from starlette.routing import BaseRoute
 
 from gateway.app import create_app
 from gateway.clock import ManualClock
+from gateway.connections import Limits, Watch
 from gateway.endpoints import Endpoints, Sender
 from gateway.errors import StoreBusyError, StoreError
 from gateway.faults import NO_FAULTS, Faults
 from gateway.ingest import Ingest
 from gateway.models import Endpoint, Integration, Message
-from gateway.protocol import Front, Limits, Watch
+from gateway.protocol import Front
 from gateway.store.base import Counts, Draft, Journal, Receipt, State
 from gateway.vault import Vault, new_token
 from gateway.verify import Handshake, Verification

@@ -26,9 +26,10 @@ from gateway.errors import TemplateError, UnreadableError
 from gateway.mapping import Text, Texts
 from gateway.models import Reading
 from gateway.rulebook import Rulebook
+from gateway.signatures import verify_any
 from gateway.template import convert, import_file, merge
 from gateway.testing.samples import Sample, expected_of, read_sample
-from gateway.verify import Handshake, Verification, verify_any
+from gateway.verify import Handshake, Verification
 
 _FENCE = re.compile(
     r'^ *```(?P<language>\w*)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^ *```$', re.MULTILINE | re.DOTALL
@@ -336,20 +337,20 @@ class Walk:
 
     def _start(self, block: Block) -> None:
         self.commands += _commands(block)
-        log = (self._folder.parent / f"{self._folder.name}.log").open("w+")
-        process = subprocess.Popen(
-            ["bash", "-c", f"set -e\n{block.text}"],
-            cwd=self._folder,
-            env=self._environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        log = self._folder.parent / f"{self._folder.name}.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                ["bash", "-c", f"set -e\n{block.text}"],
+                cwd=self._folder,
+                env=self._environ,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self._started.append(process)
         _wait_for(lambda: (self._folder / "gateway-data" / "running.json").exists() or process.poll() is not None)
-        log.seek(0)
-        assert process.poll() is None, log.read()
+        assert process.poll() is None, log.read_text()
 
     def _compare(self, block: Block) -> None:
         """Lines in their order; `…` stands for anything. What only looks is looked at again until it is so."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,13 +86,16 @@ def expect(folder: Path) -> None:
 def broken(folder: Path) -> dict[str, str]:
     """The laws that a template breaks, by the name of the test, with what is said."""
     suite, template = TemplateConformance(), TemplateFolder(folder)
+    options = SimpleNamespace(getoption=lambda _, default=None: default)
+    beside = {"request": SimpleNamespace(config=options), "record_property": lambda *_: None}
     found: dict[str, str] = {}
     for name in [name for name in dir(suite) if name.startswith("test_")]:
         test = getattr(suite, name)
-        about_samples = "sample" in test.__func__.__annotations__
-        for arguments in [(template, path) for path in template.samples()] if about_samples else [(template,)]:
+        takes = inspect.signature(test).parameters
+        for sample in template.samples() if "sample" in takes else [folder]:
+            known = {"template": template, "sample": sample, **beside}
             try:
-                test(*arguments)
+                test(**{argument: known[argument] for argument in takes})
             except pytest.fail.Exception as failure:
                 found[name] = found.get(name, "") + str(failure)
     return found

@@ -20,7 +20,9 @@ from gateway.testing.samples import read_sample
 from gateway.testing.strategies import changed, json_values, nested, numbers, texts
 from tests.running import ROOT
 
-TEMPLATES = [TemplateFolder(path.parent) for path in sorted((ROOT / "plugins").glob("*/template.toml"))]
+TEMPLATES = [TemplateFolder(path) for path in (ROOT / "plugins" / "custom", ROOT / "plugins" / "newrelic")]
+TEMPLATES += [TemplateFolder(path.parent) for path in sorted((ROOT / "plugins").glob("*/template.py"))]
+"""Two tables, one of them with `each`, and all that have code: the tables are read by the same code."""
 QUICK = settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 SAMPLE = {"id": 1, "labels": {"host": "db-7"}, "alerts": [{"status": "firing"}]}
 
