@@ -164,7 +164,10 @@ class Lane:
         await self.stop()
         ours, theirs = socket.socketpair()
         with theirs:
-            environ = self._environ | {"ALERT_GATEWAY_READER_FD": str(theirs.fileno())}
+            environ = self._environ | {
+                "ALERT_GATEWAY_READER_FD": str(theirs.fileno()),
+                "ALERT_GATEWAY_PARENT": str(os.getpid()),
+            }
             self._process = subprocess.Popen(  # noqa: ASYNC220  # a fork takes no time to wait for
                 [sys.executable, "-m", "gateway.reader"],
                 env=environ,

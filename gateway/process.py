@@ -41,23 +41,26 @@ def main(arguments: list[str]) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))  # its own comings and goings
-    die_with_parent()
+    parent = int(os.environ.pop("ALERT_GATEWAY_PARENT", os.getppid()))
+    die_with_parent(parent)
     os.nice(_NICE[kind])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal it goes to the whole group; the supervisor decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        uvloop.run(_with_pulse(_RUN[kind](settings, descriptors), descriptors))
+        uvloop.run(_with_pulse(_RUN[kind](settings, descriptors), descriptors, parent))
     except GatewayError as error:
         logging.getLogger("gateway").critical("%s", error)
         return 1
     return 0
 
 
-async def _with_pulse(work: Coroutine[Any, Any, None], descriptors: Mapping[str, int]) -> None:
+async def _with_pulse(work: Coroutine[Any, Any, None], descriptors: Mapping[str, int], parent: int) -> None:
     pulse = Wake(write_fd=descriptors.get("pulse"))
 
     async def beat() -> None:
         while True:
+            if os.getppid() != parent:  # nobody would stop this process, and the next gateway could not have the store
+                os.kill(os.getpid(), signal.SIGKILL)
             pulse.ring()
             await asyncio.sleep(_PULSE_PAUSE)
 

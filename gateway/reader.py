@@ -181,8 +181,9 @@ def answer(read: Callable[..., list[Reading]], job: Job) -> Reply:
         return Reply(job.message.id, error=clean(f"the template {job.integration.template} raised {describe(error)}"))
 
 
-def main(descriptor: int) -> None:
-    """Read jobs from a socket until it is closed."""
+def main(descriptor: int, parent: int) -> None:
+    """Read jobs from a socket until it is closed, or the process `parent` is gone."""
+    die_with_parent(parent)
     settings = load()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -230,20 +231,25 @@ class _Wear:
 
 
 def confine(settings: Settings) -> None:
-    """Limit what this process may take, and have it end with its parent."""
+    """Limit what this process may take: memory, files, no core dumps."""
     resource.setrlimit(resource.RLIMIT_AS, (settings.read_memory, settings.read_memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
 
 
-def die_with_parent() -> None:
-    """Have the system kill this process when its parent dies; only Linux can, elsewhere the closed socket ends it."""
+def die_with_parent(parent: int) -> None:
+    """
+    Have the system kill this process when its parent dies; at once where that has happened already.
+
+    Only Linux can; elsewhere a closed socket, or the missing parent at the next pulse, ends it.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def pack(struct: Any) -> bytes:
@@ -278,4 +284,4 @@ def _exactly(connection: socket.socket, size: int) -> bytes | None:
 
 if __name__ == "__main__":
     with contextlib.suppress(ConnectionError):  # whoever asked has died: there is nobody left to answer, or to tell
-        main(int(os.environ.pop("ALERT_GATEWAY_READER_FD")))
+        main(int(os.environ.pop("ALERT_GATEWAY_READER_FD")), int(os.environ.pop("ALERT_GATEWAY_PARENT")))

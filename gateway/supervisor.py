@@ -189,7 +189,7 @@ async def _spawn(
         "gateway.process",
         kind,
         *(f"{name}={number}" for name, number in descriptors.items()),
-        env=dict(environ),
+        env={**environ, "ALERT_GATEWAY_PARENT": str(os.getpid())},
         pass_fds=list(descriptors.values()),
         stdin=asyncio.subprocess.DEVNULL,
     )
