@@ -170,7 +170,9 @@ def flat(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{key}:{to_text(item)}".strip() for key, item in value.items() if item is not None]
     if isinstance(value, list | tuple):
-        return [text for item in value for text in (flat(item) if isinstance(item, Mapping) else [to_text(item).strip()])]
+        return [
+            text for item in value for text in (flat(item) if isinstance(item, Mapping) else [to_text(item).strip()])
+        ]
     return [to_text(value).strip()]
 
 

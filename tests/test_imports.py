@@ -22,13 +22,16 @@ LAYERS = (
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
     (
-        "config vault wake names targets dialing http template mapping rules rulebook tiers verify signatures body metrics store.base "
-        "notifiers.base roster fingerprint permits proposal installing"
+        "config vault wake names targets dialing http template mapping rules rulebook tiers verify signatures body "
+        "metrics store.base notifiers.base roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",
     "pipeline escalation delivery actions integrations people",
     "store notifiers",
-    "ingest endpoints connections framing intake protocol api web app reader lane worker process web_process supervisor scaffold checking cli __main__",
+    (
+        "ingest endpoints connections framing intake protocol api web app reader lane worker process web_process "
+        "supervisor scaffold checking cli __main__"
+    ),
     "testing",
 )
 

@@ -59,6 +59,8 @@ def read_sample(path: Path) -> Sample:
     if path.suffix != ".http":
         return Sample(name=path.stem, headers=(("content-type", _TYPES[path.suffix]),), query="", body=content)
     head, gap, body = content.replace(b"\r\n", b"\n").partition(b"\n\n")
+    if b"\r\n\r\n" in content:  # the body's own line breaks stay as they are
+        body = content.partition(b"\r\n\r\n")[2]
     first, *lines = head.decode("latin-1").split("\n")
     parts = first.split(" ")
     if not gap or len(parts) != 3:  # noqa: PLR2004 - method, target, version

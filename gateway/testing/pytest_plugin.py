@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from _pytest.terminal import TerminalReporter
-
     from gateway.testing.running import RunningGateway
 
 UPDATE = "update_expected"
@@ -41,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which expected files were written."""
     written = sorted(
         str(path)

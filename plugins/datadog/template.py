@@ -131,7 +131,9 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
         source_name=said(sent.org_name),
         source_url=said(sent.link) or said(sent.url),
         source_status=status,
-        source_severity=priority if priority and _PRIORITY.fullmatch(priority) else said(sent.alert_type) or title.priority,
+        source_severity=priority
+        if priority and _PRIORITY.fullmatch(priority)
+        else said(sent.alert_type) or title.priority,
         subject=title._replace(scope=title.scope or scope).subject or monitor or identity,
         description=paragraphs(sent.alert_status, said(sent.text_only_msg) or said(sent.event_msg) or sent.body),
         tags=(*words(sent.tags), *words(scope), *((f"host:{host}",) if host else ())),
