@@ -183,6 +183,9 @@ class Rulebook:
             trace.append(f"filters: {sentence}")
             if not passes:
                 return Reading(action="ignore", event=event, dropped_by=f"filters: {sentence}", trace=tuple(trace))
+        return self._ruled(event, fields, scope, trace)
+
+    def _ruled(self, event: Event, fields: Fields, scope: Mapping[str, Any], trace: list[str]) -> Reading:
         severity, why = self._severity(fields, scope)
         for action, test in self._rules:
             holds, sentence = test(fields, scope)

@@ -650,7 +650,9 @@ async def test_processes_that_start_at_once_make_one_store(tmp_path: Path) -> No
     command = [sys.executable, "-c", OPEN, str(tmp_path / "data")]
     starts = [subprocess.Popen(command, stderr=subprocess.PIPE, cwd=root()) for _ in range(4)]
     assert [(start.wait(30), start.communicate()[1]) for start in starts] == [(0, b"")] * 4
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["journal.db", "state.db"]
+    # Two that close at the same moment may each leave the log to the other; nothing else may be left behind.
+    names = {path.name.removesuffix("-wal").removesuffix("-shm") for path in (tmp_path / "data").iterdir()}
+    assert names == {"journal.db", "state.db"}
 
 
 def root() -> Path:

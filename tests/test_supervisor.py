@@ -107,12 +107,9 @@ async def test_a_process_that_does_not_end_when_asked_is_made_to(short_ticks: No
 
 
 def test_a_data_folder_is_held_by_one(tmp_path: Path) -> None:
-    with lock(tmp_path):
-        with (
-            pytest.raises(StoreUnusableError, match=f"in use by the gateway with process id {os.getpid()}"),
-            lock(tmp_path),
-        ):
-            pass
+    said = f"in use by the gateway with process id {os.getpid()}"
+    with lock(tmp_path), pytest.raises(StoreUnusableError, match=said), lock(tmp_path):
+        pass
     with lock(tmp_path):
         pass  # and free again
 
