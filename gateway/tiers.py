@@ -147,11 +147,12 @@ _TIERS: tuple[tuple[Tier, Callable[[_Look], Iterator[str]]], ...] = (
 
 
 def _unseen(look: _Look) -> list[str]:
-    """The words of the rules that stand in no sample."""
+    """The words of the rules that stand in no sample; nor, where the words are made by code, in what is expected of one."""
     file = look.file
     severities = [getattr(file.severity, name) for name in ("critical", "error", "warning", "info")]
     words = [to_text(word) for rule in (file.open, file.close, file.update, *severities) for word in _words(rule)]
-    text = "\n".join(look.text(name) for name in look.names).casefold()
+    names = [*look.names, *filter(None, look.names.values())] if look.folder.has_code else list(look.names)
+    text = "\n".join(look.text(name) for name in names).casefold()
     return [word for word in dict.fromkeys(words) if word.strip().casefold() not in text]
 
 

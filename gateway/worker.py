@@ -28,12 +28,13 @@ from gateway.store.base import Changes, Journal, State
 from gateway.wake import Wake
 
 BATCH = 256
+ASIDE_BATCH = 64
 TRIES = 2
 SUSPECT_FOR = 600_000
 """How long (ms) a template that stopped a reader is kept out of the fast lane."""
-BREAKER_KILLS = 5
+GIVEN_UP = 3
 BREAKER_WINDOW = 60_000
-"""A template that stopped readers this often within this time (ms) is not tried until the time is over."""
+"""After so many messages of an endpoint were given up within this time (ms), its others are not tried until that is over."""
 _MOST_WAITING = 10_000
 _IDLE = 0.5
 _PAUSE = 0.2
@@ -64,7 +65,7 @@ class Worker:
         self._aside = Lane(reader_environ, deadline=settings.read_deadline, name="reader of messages set aside")
         self._directory = Directory(version=-1)
         self._suspects: dict[str, int] = {}
-        self._kills: dict[str, deque[int]] = {}
+        self._given_up: dict[str, deque[int]] = {}
         self._waiting: set[str] = set()
         self._set_aside = 0
         self._unwritten = 0
@@ -180,7 +181,6 @@ class Worker:
         now = self._clock.now()
         _log.warning("template %s was stopped at message %d: %s", integration.template, reply.message_id, reply.error)
         self._suspects[integration.template] = now + SUSPECT_FOR
-        self._kills.setdefault(integration.template, deque(maxlen=BREAKER_KILLS)).append(now)
 
     # the lane of what was set aside
 
@@ -189,10 +189,11 @@ class Worker:
             self._something_aside.clear()
             all_written, set_aside_before = not self._unwritten, self._set_aside
             try:
-                waiting = await self._state.deferred(BATCH)
-                if len(waiting) < BATCH and all_written and set_aside_before == self._set_aside:
+                waiting = await self._state.deferred(ASIDE_BATCH)
+                if len(waiting) < ASIDE_BATCH and all_written and set_aside_before == self._set_aside:
                     self._waiting = {deferred.endpoint_id for deferred in waiting if not deferred.run}
-                await self._read_all_aside(waiting, stop)
+                if waiting:
+                    await self._read_all_aside(waiting)
             except StoreBusyError as error:
                 await self._complain(error)
                 continue
@@ -202,46 +203,49 @@ class Worker:
                     async with asyncio.timeout(_IDLE):
                         await self._something_aside.wait()
 
-    async def _read_all_aside(self, waiting: Sequence[Deferred], stop: asyncio.Event) -> None:
-        held: set[str] = set()  # endpoints whose next message is to be tried again before any other of theirs
-        for deferred in waiting:
-            if stop.is_set():
-                return
-            if deferred.endpoint_id not in held and not await self._read_aside(deferred):
-                held.add(deferred.endpoint_id)
-
-    async def _read_aside(self, deferred: Deferred) -> bool:
-        """Try one message; whether it is settled."""
+    async def _read_all_aside(self, waiting: Sequence[Deferred]) -> None:
+        """Read these in order, up to and with the first that is killed; what comes after it is still there next time."""
         await self._refresh()
-        found = await self._journal.get([deferred.message_id])
-        if not found:
-            _log.warning("message %d is no longer kept; it cannot be read again", deferred.message_id)
-            await self._apply([], done=deferred.message_id)
-            return True
-        message = found[0]
-        integration = self._integration_of(message)
-        if integration is None:
-            result: Read | Deferred = Read(message=message, integration=None, run=deferred.run)
-        elif self._is_broken(integration):
-            error = f"not read: the template {integration.template} was stopped {BREAKER_KILLS} times within a minute"
-            result = Read(message=message, integration=integration, error=error, run=deferred.run)
-        else:
-            reply = (await self._aside.read([Job(message, integration, self._others(integration))]))[0]
-            result = _read(message, integration, reply, deferred.run)
-            if reply.killed:
-                self._suspect(integration, reply)
-                if deferred.tries + 1 < TRIES:
-                    result = msgspec.structs.replace(deferred, tries=deferred.tries + 1, reason=reply.error or "")
-                    self._unwritten += 1
-        settled = not isinstance(result, Deferred)
-        await self._apply([result], done=message.id if settled else None)
-        return settled
+        messages = {message.id: message for message in await self._journal.get([one.message_id for one in waiting])}
+        results: list[Read | Deferred] = []
+        tried: list[tuple[Deferred, Job]] = []
+        for deferred in waiting:
+            message = messages.get(deferred.message_id)
+            if message is None:
+                _log.warning("message %d is no longer kept; it cannot be read again", deferred.message_id)
+                continue
+            integration = self._integration_of(message)
+            if integration is None or self._is_broken(message):
+                error = None if integration is None else f"not read: {GIVEN_UP} before it were given up within a minute"
+                results.append(Read(message=message, integration=integration, error=error, run=deferred.run))
+            else:
+                tried.append((deferred, Job(message, integration, self._others(integration))))
+        done = {one.message_id for one in waiting if one.message_id not in messages}
+        if tried:
+            replies = await self._aside.read([job for _, job in tried], until_killed=True)
+            results += [self._tried_aside(deferred, job, reply) for (deferred, job), reply in zip(tried, replies, strict=False)]
+        done |= {_message_id(result) for result in results if isinstance(result, Read)}
+        await self._apply(sorted(results, key=_message_id), done=sorted(done))
 
-    def _is_broken(self, integration: Integration) -> bool:
-        kills = self._kills.get(integration.template)
-        if kills is None:
+    def _tried_aside(self, deferred: Deferred, job: Job, reply: Reply) -> Read | Deferred:
+        """What one reply in this lane means: the message is settled, or is tried once more."""
+        if not reply.killed:
+            if deferred.tries:  # the very message that stopped a reader is harmless: its template was not to blame
+                self._suspects.pop(job.integration.template, None)
+            return _read(job.message, job.integration, reply, deferred.run)
+        self._suspect(job.integration, reply)
+        if deferred.tries + 1 < TRIES:
+            self._unwritten += 1
+            return msgspec.structs.replace(deferred, tries=deferred.tries + 1, reason=reply.error or "")
+        given_up = self._given_up.setdefault(job.message.endpoint_id, deque(maxlen=GIVEN_UP))
+        given_up.append(self._clock.now())
+        return _read(job.message, job.integration, reply, deferred.run)
+
+    def _is_broken(self, message: Message) -> bool:
+        given_up = self._given_up.get(message.endpoint_id)
+        if given_up is None:
             return False
-        return len(kills) == BREAKER_KILLS and self._clock.now() - kills[0] < BREAKER_WINDOW
+        return len(given_up) == GIVEN_UP and self._clock.now() - given_up[0] < BREAKER_WINDOW
 
     # both
 
@@ -255,7 +259,7 @@ class Worker:
         return tuple(other for other in integrations if other.id != first.id and other.enabled)
 
     async def _apply(
-        self, results: Sequence[Read | Deferred], *, cursor: int | None = None, done: int | None = None
+        self, results: Sequence[Read | Deferred], *, cursor: int | None = None, done: Sequence[int] = ()
     ) -> None:
         """Write what these change, as often as it takes until the store has it."""
         reads = [result for result in results if isinstance(result, Read)]
@@ -274,7 +278,7 @@ class Worker:
             return
 
     async def _write(
-        self, reads: Sequence[Read], deferred: list[Deferred], cursor: int | None, done: int | None
+        self, reads: Sequence[Read], deferred: list[Deferred], cursor: int | None, done: Sequence[int]
     ) -> Changes:
         async with self._state.transaction() as transaction:
             open_alerts = await transaction.open_alerts(keys_of(reads))
@@ -284,7 +288,7 @@ class Worker:
             changes = plan.finish()
             changes.cursor = cursor
             changes.deferred = deferred
-            changes.done = [] if done is None else [done]
+            changes.done = list(done)
             await transaction.write(changes)
         return changes
 

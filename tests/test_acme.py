@@ -68,6 +68,7 @@ def test_from_a_wheel_to_an_alert_and_back(
         "1.0.0",
         None,
     )
+    assert card["tier"] == "gold"
     url = gateway.cli("integrations", "add", "acme", "--name", "Freezers")["endpoint_url"]
     firing, resolved = ((SAMPLES / f"high_temperature_{state}.json").read_bytes() for state in ("firing", "resolved"))
     door = (SAMPLES / "door_firing.json").read_bytes()
@@ -196,6 +197,7 @@ def test_many_templates(tmp_path: Path) -> None:
         mine = [card for card in cards if card["slug"].startswith("vendor-")]
         assert len(mine) == MANY
         assert {card["error"] for card in mine} == {None}
+        assert {card["tier"] for card in mine} == {"gold"}
         url = gateway.add("vendor-123", "One of them").url(gateway.url)
         assert gateway.post(url, json.loads((SAMPLES / "door_firing.json").read_bytes()))[0] == 200
         assert [alert.source for alert in gateway.alerts()] == ["Vendor 123"]

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -22,12 +21,8 @@ FOLDERS = ROOT / "tests" / "bad_templates"
 TOML, README, PAIRS = "template_toml_is_right", "readme_has_the_steps", "nothing_is_unpaired"
 CODE, PROVENANCE, SENDER = "template_py_is_imported", "provenance_is_told", "sender_is_verified"
 RECOVERY, WORDS, EXEMPT = "recovery_closes_what_fired", "words_of_the_rules_occur", "nothing_is_exempt_needlessly"
-EXPECTED, TWICE, MUTATIONS, PRIVATE = (
-    "expected_outcome",
-    "same_twice",
-    "mutations_are_read_or_refused",
-    "nothing_private",
-)
+EXPECTED, TWICE, MUTATIONS = "expected_outcome", "same_twice", "mutations_are_read_or_refused"
+PRIVATE, GATEWAY = "nothing_private", "a_real_gateway_reads_the_same"
 
 CAUGHT = {
     # By which law, and what the message says. Every folder stands here, and every law.
@@ -95,8 +90,9 @@ CAUGHT = {
     "asks_the_clock": (TWICE, "events[0].occurred_at: "),
     "asks_chance": (TWICE, "events[0].topic: "),
     "remembers": (TWICE, "events[0].short_text: "),
-    "crashes_on_what_is_missing": (MUTATIONS, "disk_firing.json with dropped at id: KeyError: 'id'"),
+    "crashes_on_what_is_missing": (MUTATIONS, "disk_firing.json with null at the whole message: TypeError"),
     "makes_an_id_of_nothing": (MUTATIONS, "disk_firing.json with dropped at id: 'None' is no id"),
+    "works_in_tests_alone": (GATEWAY, "disk_firing.json: here its events open, there "),
     "private_address": (PRIVATE, "the address 10.20.30.40: write one of 192.0.2.0/24"),
     "private_mail": (PRIVATE, "the e-mail address jane.doe@contoso.com: write somebody@example.com"),
     "private_key": (PRIVATE, "a key or password: write example"),
@@ -145,4 +141,4 @@ def test_it_is_caught_by_its_law_alone(failures: Mapping[str, dict[str, str]], n
 def test_every_folder_and_every_law_is_tried(failures: Mapping[str, dict[str, str]]) -> None:
     assert {path.name for path in FOLDERS.iterdir() if path.is_dir()} == CAUGHT.keys() == failures.keys()
     laws = {name.removeprefix("test_") for name in vars(TemplateConformance) if name.startswith("test_")}
-    assert {law for law, _ in CAUGHT.values()} == laws - {"a_real_gateway_reads_the_same"}
+    assert {law for law, _ in CAUGHT.values()} == laws

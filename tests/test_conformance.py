@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +51,8 @@ BODIES = {
     "test_message": {"test": True},
 }
 HOME = "/" + "home"  # in two words: nothing here may look like a place of one machine
+IN_PROCESSES = "test_a_real_gateway_reads_the_same"
+"""The law that needs a gateway: `bad_templates/` has one that breaks it."""
 Change = Callable[[Path], object]
 
 
@@ -86,18 +87,17 @@ def expect(folder: Path) -> None:
 def broken(folder: Path) -> dict[str, str]:
     """The laws that a template breaks, by the name of the test, with what is said."""
     suite, template = TemplateConformance(), TemplateFolder(folder)
-    options = SimpleNamespace(getoption=lambda _, default=None: default)
-    beside = {"request": SimpleNamespace(config=options), "record_property": lambda *_: None}
     found: dict[str, str] = {}
-    for name in [name for name in dir(suite) if name.startswith("test_")]:
+    for name in [name for name in dir(suite) if name.startswith("test_") and name != IN_PROCESSES]:
         test = getattr(suite, name)
-        takes = inspect.signature(test).parameters
-        for sample in template.samples() if "sample" in takes else [folder]:
-            known = {"template": template, "sample": sample, **beside}
+        by_sample = "sample" in inspect.signature(test).parameters
+        for case in [{"sample": sample} for sample in template.samples()] if by_sample else [{}]:
             try:
-                test(**{argument: known[argument] for argument in takes})
+                test(template=template, **case)
             except pytest.fail.Exception as failure:
                 found[name] = found.get(name, "") + str(failure)
+            except pytest.skip.Exception:
+                pass  # another law says why
     return found
 
 
@@ -146,7 +146,7 @@ def test_a_good_template_breaks_nothing(good: Path) -> None:
         ),
         (replaced("template.toml", "docs_url", "dcs_url"), "test_template_toml_is_right", "did you mean docs_url?"),
         (replaced("template.toml", '"{id}"', '"{id id}"'), "test_template_toml_is_right", "is not JMESPath"),
-        (put("template.py", "raise SystemExit"), "test_template_toml_is_right", "SystemExit"),
+        (put("template.py", "raise SystemExit"), "test_template_py_is_imported", "SystemExit"),
         (
             replaced("template.toml", "[verification]", '[exempt]\nwords_ocur = "no such law here"\n[verification]'),
             "test_template_toml_is_right",
@@ -246,7 +246,7 @@ def test_a_good_template_breaks_nothing(good: Path) -> None:
         ),
         (
             code("def read(request):\n    raise SystemExit"),
-            "test_mutations_are_read_or_refused",
+            "test_expected_outcome",
             "SystemExit",
         ),
         (replaced("samples/disk_firing.json", "full", "full for ann@corp.io"), "test_nothing_private", "ann@corp.io"),
@@ -285,7 +285,7 @@ def test_a_suite_is_three_lines(good: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "test_acme.py"]
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(command, cwd=good.parent, env=environ, check=False, capture_output=True, text=True)
-    assert f"{7 + 4 * len(BODIES)} passed" in done.stdout, done.stdout
+    assert f"{10 + 4 * len(BODIES)} passed" in done.stdout, done.stdout
 
 
 # samples

@@ -14,14 +14,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from gateway.body import parse_headers
-from gateway.template import TemplateFolder
-from gateway.testing.samples import read_sample
 from tests.running import ROOT, RunningGateway, Sink, running, until
-
-TEMPLATES = [
-    TemplateFolder(path) for path in sorted((ROOT / "plugins").iterdir()) if (path / "template.toml").is_file()
-]
 
 
 @pytest.fixture(scope="module")
@@ -123,26 +116,6 @@ def test_open_append_close_and_who_is_told(gateway: RunningGateway, sink: Sink) 
     for arrival in sink.arrivals:
         Webhook(contact["signing_secret"]).verify(arrival.body, arrival.headers)
     assert sink.arrivals[0].alert["subject"] == "Database db-1 is down"
-
-
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.slug)
-def test_samples_through_http(gateway: RunningGateway, template: TemplateFolder) -> None:
-    name = f"samples of {template.slug}"
-    made = cli(gateway, "integrations", "add", template.slug, "--name", name)
-    expected = []
-    for path in template.samples():
-        sample = read_sample(path)
-        headers = {name.decode(): value.decode() for name, value in parse_headers(sample.headers)}
-        status, _ = gateway.post(made["endpoint_url"], sample.body, headers, sample.query.decode())
-        assert status == 200, path.name
-        actions = [event["action"] for event in sample.expected()]
-        expected.append((path.name, actions))
-    log = messages(gateway, name)
-    done = [[event["action"] for event in message["events"]] for message in log]
-    assert list(zip([path for path, _ in expected], done, strict=True)) == expected
-    outcomes = {event["outcome"] for message in log for event in message["events"]}
-    wanted = {"opened", "closed"} if template.file.close is not None else {"opened"}
-    assert wanted <= outcomes <= {"opened", "closed", "appended", "updated", "ignored"}
 
 
 def test_sematext_priorities(gateway: RunningGateway) -> None:

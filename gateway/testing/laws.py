@@ -24,7 +24,7 @@ from gateway.rules import EVENT_FIELDS, Condition, compile_condition
 from gateway.template import Request, TemplateFile, TemplateFolder, describe
 from gateway.testing.mutations import NOTHING, mutations, paths, spoken
 from gateway.testing.mutations import Path as Place
-from gateway.testing.privacy import domain_of, hosts_in
+from gateway.testing.privacy import domain_of, hosts_in, private_in
 from gateway.testing.samples import (
     EXPECTED,
     MEDIA_TYPES,
@@ -35,6 +35,17 @@ from gateway.testing.samples import (
     read_sample,
 )
 
+LAWS = {
+    "sender_verified": "the sender is verified: [verification] says how",
+    "recovery_closes": "a _resolved sample closes what its _firing sample opened",
+    "words_occur": "every status and severity in the rules occurs in a sample",
+    "nothing_private": "nothing private is in a sample",
+}
+"""The laws that `[exempt]` may waive. A crash on a strange message, or an expectation that is not met, nobody may."""
+GENERIC = "generic"
+"""The category of a template that is no vendor's: it has no vendor's page, and no vendor's steps."""
+_FIRING, _RESOLVED = "_firing", "_resolved"
+_SIGNATURES = ("hmac", "standard_webhooks")
 _NO_IDS = frozenset({"", "None", "null", "[]", "{}", "undefined", "N/A"})
 _TIMES_IN_FULL = 2  # a problem and its recovery
 RAISED = (Exception, SystemExit, GeneratorExit)
@@ -53,10 +64,42 @@ def book_of(template: TemplateFolder) -> Rulebook:
     return compile_rulebook(template, {})
 
 
+def compiled(template: TemplateFolder) -> Rulebook:
+    """The same without its code, of which nothing is imported."""
+    return compile_rulebook(template, {}, read=lambda _: [])
+
+
+def flaw_of(template: TemplateFolder) -> str | None:
+    """Why nothing can be read with a template: its template.toml, its rules, or the import of its code."""
+    try:
+        book_of(template)
+    except TemplateError as error:
+        return str(error)
+    return None
+
+
+def is_generic(template: TemplateFolder) -> bool:
+    """Whether it is no vendor's; one whose template.toml cannot be read is taken for a vendor's."""
+    try:
+        return GENERIC in template.file.categories
+    except TemplateError:
+        return False
+
+
 def read(template: TemplateFolder, sample: Sample) -> list[Reading]:
     """What is read of a sample; raises whatever the template raises."""
     book = book_of(template)
     return book.readings(sample.request(book))
+
+
+def read_or_none(template: TemplateFolder, path: Path) -> list[Reading] | None:
+    """The same of a sample's file; None where it cannot be read, of which the law of its expected outcome tells."""
+    try:
+        return read(template, read_sample(path))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  # a template's code may raise anything
+        return None
 
 
 def unpaired(folder: Path) -> Iterator[str]:
@@ -92,22 +135,33 @@ def unsourced(name: str, provenance: Provenance) -> Iterator[str]:
         yield f'["{name}"] is {provenance.kind}, and no note says how it came about'
 
 
-def unclosed(template: TemplateFolder, firing: Sample, resolved: Sample) -> Iterator[str]:
-    """What a recovery leaves open of what its problem opened."""
-    try:
-        opened = _keys(read(template, firing), "open")
-        closed = _keys(read(template, resolved), "close")
-    except RAISED as error:
-        yield f"{firing.path.name}, {resolved.path.name}: {describe(error)}"
+def unclosed(template: TemplateFolder) -> Iterator[str]:
+    """What recoveries leave open of what their problems opened, and that none is shown."""
+    cases = {path.stem: path for path in template.samples()}
+    recoveries = [case.removesuffix(_RESOLVED) for case in cases if case.endswith(_RESOLVED)]
+    for case in recoveries:
+        firing, resolved = cases.get(case + _FIRING), cases[case + _RESOLVED]
+        if firing is None:
+            yield f"{resolved.name}: there is no {case}{_FIRING}"
+        else:
+            yield from _unclosed(template, firing, resolved)
+    if cases and not recoveries and template.file.close is not None:
+        yield f"[close] is there, but no pair X{_FIRING}.json and X{_RESOLVED}.json shows it at work"
+
+
+def _unclosed(template: TemplateFolder, firing: Path, resolved: Path) -> Iterator[str]:
+    fired, recovered = read_or_none(template, firing), read_or_none(template, resolved)
+    if fired is None or recovered is None:
         return
+    opened, closed = _keys(fired, "open"), _keys(recovered, "close")
     if not opened:
-        yield f"{firing.path.name} opens nothing"
+        yield f"{firing.name} opens nothing"
     if not closed:
-        yield f"{resolved.path.name} closes nothing"
+        yield f"{resolved.name} closes nothing"
     for key in opened - closed if opened and closed else ():
         ids = ", ".join(sorted(repr((other.source, other.source_name, other.source_id)) for other in closed))
         mine = (key.source, key.source_name, key.source_id)
-        yield f"{firing.path.name} opens {mine!r}; {resolved.path.name} closes {ids}"
+        yield f"{firing.name} opens {mine!r}; {resolved.name} closes {ids}"
 
 
 def _keys(readings: Iterable[Reading], action: str) -> set[AlertKey]:
@@ -117,15 +171,26 @@ def _keys(readings: Iterable[Reading], action: str) -> set[AlertKey]:
 Seen = tuple[Reading, list[Any]]
 
 
-def seen_in(template: TemplateFolder) -> Iterator[Seen]:
+def unmet(template: TemplateFolder) -> Iterator[str]:
+    """The words of the rules that no sample meets; nothing where there are no samples at all."""
+    seen = list(_seen_in(template))
+    if not template.samples():
+        return
+    yield from _words_unseen(template.file, seen)
+    reasons = {reading.reason for reading, _ in seen if reading.action == "ignore"}
+    for rule in template.file.ignore:
+        if rule.reason not in reasons:
+            yield f"[[ignore]] {rule.reason!r}: no sample is ignored for it"
+
+
+def _seen_in(template: TemplateFolder) -> Iterator[Seen]:
     """Every reading of every sample, with what holes saw."""
     book = book_of(template)
     for path in template.samples():
-        try:
-            request = read_sample(path).request(book)
-            readings = book.readings(request)
-        except RAISED:
-            continue  # test_expected_outcome tells
+        readings = read_or_none(template, path)
+        if readings is None:
+            continue
+        request = read_sample(path).request(book)
         scopes: list[Any] = [request.scope]
         if book.file.each and isinstance(elements := _elements(book, request), list):
             scopes = [request.scope_of(element) for element in elements]
@@ -138,7 +203,7 @@ def _elements(book: Rulebook, request: Request) -> Any:
     return Hole(book.file.each or "@").find(request.scope)
 
 
-def words_unseen(file: TemplateFile, seen: list[Seen]) -> Iterator[str]:
+def _words_unseen(file: TemplateFile, seen: list[Seen]) -> Iterator[str]:
     """The words in the rules for actions and severities that no sample meets."""
     for action in ("open", "close", "update"):
         rule = getattr(file, action)
@@ -193,8 +258,33 @@ def often_seen(template: TemplateFolder) -> dict[Path, frozenset[Place]]:
     return often
 
 
-def crashes(book: Rulebook, request: Request, sample: Path, briefly: frozenset[Place]) -> Iterator[str]:
+def changing(template: TemplateFolder, path: Path) -> Iterator[str]:
+    """Where a sample is not read the second time as it was the first time."""
+    first = read_or_none(template, path)
+    again = first and read_or_none(template, path)
+    if first is None or first == again:
+        return
+    if again is None or len(first) != len(again):
+        yield "the second time it is not read, or gives another number of events"
+        return
+    for at, (one, other) in enumerate(zip(first, again, strict=True)):
+        mine, yours = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
+        if one.event is not None and other.event is not None:
+            mine, yours = mine | msgspec.structs.asdict(one.event), yours | msgspec.structs.asdict(other.event)
+        for key in mine:
+            if key not in ("event", "trace") and mine[key] != yours.get(key):
+                yield f"events[{at}].{key}: first {mine[key]!r}, then {yours.get(key)!r}"
+
+
+def crashes(template: TemplateFolder, path: Path) -> Iterator[str]:
     """What neither was read nor was refused by name, of a message with one field changed."""
+    if read_or_none(template, path) is not None:
+        book = book_of(template)
+        briefly = often_seen(template).get(path, frozenset())
+        yield from _crashes(book, read_sample(path).request(book), path, briefly)
+
+
+def _crashes(book: Rulebook, request: Request, sample: Path, briefly: frozenset[Place]) -> Iterator[str]:
     for path, what, data in mutations(request.data, briefly):
         changed = Request(data, headers=request.headers, query=request.query, body=msgspec.json.encode(data))
         try:
@@ -213,7 +303,16 @@ def crashes(book: Rulebook, request: Request, sample: Path, briefly: frozenset[P
                 yield f"{sample.name} with {what} at {spoken(path)}: {identity!r} is no id; all such messages would share it"
 
 
-def domains_of(template: TemplateFolder) -> frozenset[str]:
+def private(template: TemplateFolder, path: Path) -> Iterator[str]:
+    """What looks private in a sample and in what is expected of it."""
+    domains = _domains_of(template)
+    for file in (path, path.with_name(path.stem + EXPECTED)):
+        if file.is_file():
+            for problem in sorted(set(private_in(file.read_text(encoding="utf-8", errors="replace"), domains))):
+                yield f"{file.name}: {problem}"
+
+
+def _domains_of(template: TemplateFolder) -> frozenset[str]:
     """The domains that the template itself speaks of: the vendor's."""
     try:
         urls = [provenance.url for provenance in read_provenance(template).values()]
@@ -234,3 +333,25 @@ def differences(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
                 yield f"events[{at}].{key}: read {one[key]!r}, and nothing is expected"
             elif one[key] != other[key]:
                 yield f"events[{at}].{key}: read {one[key]!r}, expected {other[key]!r}"
+
+
+def _shows_recovery(template: TemplateFolder) -> bool:
+    return any(path.stem.endswith(_RESOLVED) for path in template.samples())
+
+
+def needless(template: TemplateFolder) -> Iterator[str]:
+    """
+    Waivers of laws that the template keeps.
+
+    A sender's password beside the message is not a signature of it, so a reason may stand there too.
+    """
+    signed = any(spec.kind in _SIGNATURES for spec in template.file.verifications)
+    kept = {
+        "sender_verified": signed,
+        "recovery_closes": _shows_recovery(template) and not any(unclosed(template)),
+        "words_occur": not any(unmet(template)),
+        "nothing_private": not any(problem for path in template.samples() for problem in private(template, path)),
+    }
+    for law in template.file.exempt:
+        if kept.get(law):
+            yield f"[exempt] {law}: the template keeps this law"
