@@ -277,7 +277,10 @@ def believed(verification: Verification) -> str:
 def laws() -> str:
     """The laws of the suite, by the docstrings of its tests."""
     tests = [value for name, value in vars(TemplateConformance).items() if name.startswith("test_")]
-    names = [test.__name__.removeprefix("test_").replace("_", " ").replace(" toml", ".toml") for test in tests]
+    names = [
+        test.__name__.removeprefix("test_").replace("_", " ").replace(" toml", ".toml").replace(" py ", ".py ")
+        for test in tests
+    ]
     return table(("Law", "What holds"), [(name, cell(sentence(test))) for name, test in zip(names, tests, strict=True)])
 
 

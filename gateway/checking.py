@@ -122,7 +122,7 @@ def _laws(verdicts: Sequence[dict[str, str]]) -> Iterator[Law]:
         broken = [verdict for verdict in mine if verdict["outcome"] == "failed"]
         skipped = next((verdict["text"] for verdict in mine if verdict["outcome"] == "skipped"), None)
         yield Law(
-            law=test.removeprefix("test_").replace("_", " ").replace(" toml", ".toml"),
+            law=test.removeprefix("test_").replace("_", " ").replace(" toml", ".toml").replace(" py ", ".py "),
             kept=not broken,
             cases=len(mine),
             problems=sorted(

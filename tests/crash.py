@@ -97,7 +97,7 @@ class Senders:
             time.sleep(self._pause)
 
 
-def at_random(data: Path, sink: Sink, kills: int, seed: int, pause: float = 0.005) -> Counts:
+def at_random(data: Path, sink: Sink, kills: int, seed: int, pause: float = 0.05) -> Counts:
     """Kill `kills` processes at random moments under load."""
     chance = random.Random(seed)
     gateway = RunningGateway(data).start()

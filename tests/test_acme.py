@@ -91,7 +91,7 @@ def test_from_a_wheel_to_an_alert_and_back(
         assert event["outcome"] == "failed"
         assert "there is no template 'acme'" in event["reason"]
     assert "Freezers: message could not be read" in [alert.subject for alert in gateway.alerts()]
-    (listed,) = [one for one in gateway.cli("integrations", "list") if one["name"] == "Freezers"]
+    (listed,) = [one for one in gateway.cli("integrations", "list", "--limit", "1000") if one["name"] == "Freezers"]
     assert listed["template"] == "acme", "an integration outlives its template"
 
     gateway.stop()

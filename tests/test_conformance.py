@@ -15,9 +15,9 @@ import pytest
 from gateway.errors import TemplateError
 from gateway.template import TemplateFolder
 from gateway.testing import TemplateConformance, expected_of, read_provenance, read_sample, written
-from gateway.testing.laws import book_of
 from gateway.testing.mutations import VALUES, mutations, spoken
 from gateway.testing.privacy import private_in
+from gateway.testing.reading import book_of
 
 TOML = """
 api = 1

@@ -53,7 +53,7 @@ def messages(gateway: RunningGateway, integration: str) -> list[dict[str, Any]]:
 def test_first_start_prints_what_to_try(tmp_path: Path) -> None:
     with running(tmp_path / "data") as gateway:
         printed = gateway.log.read_text()
-        integrations = cli(gateway, "integrations", "list")
+        integrations = cli(gateway, "integrations", "list", "--limit", "1000")
         assert {integration["template"] for integration in integrations} >= {
             "custom",
             "datadog",

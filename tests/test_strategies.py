@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from gateway.body import decode_body
 from gateway.errors import UnreadableError
 from gateway.template import Request, TemplateFolder
-from gateway.testing.laws import book_of
 from gateway.testing.mutations import paths
+from gateway.testing.reading import book_of
 from gateway.testing.samples import read_sample
 from gateway.testing.strategies import changed, json_values, nested, numbers, texts
 from tests.running import ROOT

@@ -19,18 +19,18 @@ from gateway.errors import GatewayError, TemplateError, UnreadableError
 from gateway.mapping import Hole
 from gateway.models import AlertKey, Event, Reading
 from gateway.pipeline import key_of
-from gateway.rulebook import Rulebook, compile_rulebook
+from gateway.rulebook import Rulebook
 from gateway.rules import EVENT_FIELDS, Condition, compile_condition
 from gateway.template import Request, TemplateFile, TemplateFolder, describe
 from gateway.testing.mutations import NOTHING, mutations, paths, spoken
 from gateway.testing.mutations import Path as Place
 from gateway.testing.privacy import domain_of, hosts_in, private_in
+from gateway.testing.reading import book_of, file_of, read_or_none
 from gateway.testing.samples import (
     EXPECTED,
     MEDIA_TYPES,
     PROVENANCE,
     Provenance,
-    Sample,
     read_provenance,
     read_sample,
 )
@@ -42,64 +42,12 @@ LAWS = {
     "nothing_private": "nothing private is in a sample",
 }
 """The laws that `[exempt]` may waive. A crash on a strange message, or an expectation that is not met, nobody may."""
-GENERIC = "generic"
-"""The category of a template that is no vendor's: it has no vendor's page, and no vendor's steps."""
 _FIRING, _RESOLVED = "_firing", "_resolved"
 _SIGNATURES = ("hmac", "standard_webhooks")
 _NO_IDS = frozenset({"", "None", "null", "[]", "{}", "undefined", "N/A"})
 _TIMES_IN_FULL = 2  # a problem and its recovery
 RAISED = (Exception, SystemExit, GeneratorExit)
 """What a template's code may raise; an interrupt is the tester's."""
-
-
-@functools.cache
-def template_at(folder: Path) -> TemplateFolder:
-    """The template of a folder, one for all tests."""
-    return TemplateFolder(folder)
-
-
-@functools.cache
-def book_of(template: TemplateFolder) -> Rulebook:
-    """Its rules without anybody's settings, compiled once."""
-    return compile_rulebook(template, {})
-
-
-def compiled(template: TemplateFolder) -> Rulebook:
-    """The same without its code, of which nothing is imported."""
-    return compile_rulebook(template, {}, read=lambda _: [])
-
-
-def flaw_of(template: TemplateFolder) -> str | None:
-    """Why nothing can be read with a template: its template.toml, its rules, or the import of its code."""
-    try:
-        book_of(template)
-    except TemplateError as error:
-        return str(error)
-    return None
-
-
-def is_generic(template: TemplateFolder) -> bool:
-    """Whether it is no vendor's; one whose template.toml cannot be read is taken for a vendor's."""
-    try:
-        return GENERIC in template.file.categories
-    except TemplateError:
-        return False
-
-
-def read(template: TemplateFolder, sample: Sample) -> list[Reading]:
-    """What is read of a sample; raises whatever the template raises."""
-    book = book_of(template)
-    return book.readings(sample.request(book))
-
-
-def read_or_none(template: TemplateFolder, path: Path) -> list[Reading] | None:
-    """The same of a sample's file; None where it cannot be read, of which the law of its expected outcome tells."""
-    try:
-        return read(template, read_sample(path))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001  # a template's code may raise anything
-        return None
 
 
 def unpaired(folder: Path) -> Iterator[str]:
@@ -318,7 +266,9 @@ def _domains_of(template: TemplateFolder) -> frozenset[str]:
         urls = [provenance.url for provenance in read_provenance(template).values()]
     except TemplateError:
         urls = []
-    return frozenset({domain_of("github.com")}) | hosts_in("\n".join([template.file.docs_url, template.readme, *urls]))
+    file = file_of(template)
+    texts = [file.docs_url if file else "", template.readme, *urls]
+    return frozenset({domain_of("github.com")}) | hosts_in("\n".join(texts))
 
 
 def differences(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> Iterator[str]:

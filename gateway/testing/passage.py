@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.body import parse_headers
 from gateway.models import EventRecord
 from gateway.template import TemplateFolder
-from gateway.testing.laws import read_or_none
+from gateway.testing.reading import read_or_none
 from gateway.testing.running import RunningGateway, running, until
 from gateway.testing.samples import read_sample
 
