@@ -223,7 +223,9 @@ class Worker:
         done = {one.message_id for one in waiting if one.message_id not in messages}
         if tried:
             replies = await self._aside.read([job for _, job in tried], until_killed=True)
-            results += [self._tried_aside(deferred, job, reply) for (deferred, job), reply in zip(tried, replies, strict=False)]
+            results += [
+                self._tried_aside(deferred, job, reply) for (deferred, job), reply in zip(tried, replies, strict=False)
+            ]
         done |= {_message_id(result) for result in results if isinstance(result, Read)}
         await self._apply(sorted(results, key=_message_id), done=sorted(done))
 
