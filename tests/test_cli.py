@@ -201,12 +201,12 @@ def test_a_table_on_a_terminal_keeps_ids_whole(monkeypatch: pytest.MonkeyPatch) 
     controller, terminal = pty.openpty()
     environ = {**os.environ, "COLUMNS": "60", "NO_COLOR": "1", "TERM": "xterm"}
     command = [sys.executable, "-m", "gateway", "templates", "list"]
-    ran = subprocess.run(command, cwd=ROOT, env=environ, stdout=terminal, check=True)
-    os.close(terminal)
-    said = b""
-    with contextlib.suppress(OSError):  # how the end is told on Linux
-        while chunk := os.read(controller, 65536):
-            said += chunk
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=terminal) as ran:
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # how the end is told on Linux
+            while chunk := os.read(controller, 65536):
+                said += chunk
     os.close(controller)
     assert ran.returncode == 0
     assert b"newrelic" in said

@@ -12,7 +12,7 @@ from gateway.cli.once import made_shape, url_lines
 from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, integration_shape
-from gateway.cli.words import Group, Span, limited, shared
+from gateway.cli.words import Group, Span, limited_late, shared
 from gateway.errors import GatewayError, SettingsError
 from gateway.integrations import (
     Made,
@@ -103,7 +103,7 @@ def add(
 
 
 @command.command("list", examples=["alert-gateway integrations list", "alert-gateway integrations list --json"])
-@limited
+@limited_late
 @shared
 def list_integrations(session: Session, limit: int) -> None:
     """List integrations by name."""

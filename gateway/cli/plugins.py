@@ -16,7 +16,7 @@ from gateway.cli.plugins_check import check, preview
 from gateway.cli.plugins_install import install, uninstall, upgrade
 from gateway.cli.plugins_new import new
 from gateway.cli.session import Session
-from gateway.cli.words import Group, limited, shared
+from gateway.cli.words import Group, limited_late, shared
 from gateway.errors import ConflictError, NotFoundError, PluginError, SettingsError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command() -> None:
 
 
 @command.command("list", examples=["alert-gateway plugins list", "alert-gateway plugins list --json"])
-@limited
+@limited_late
 @shared
 def list_plugins(session: Session, limit: int) -> None:
     """List plugins, what they bring, and what is wrong with them. Their code is imported to find out."""

@@ -9,7 +9,7 @@ import click
 from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, policy_shape
-from gateway.cli.words import Group, limited, shared
+from gateway.cli.words import Group, limited_late, shared
 from gateway.people import add_policy, find_user
 
 
@@ -54,7 +54,7 @@ def add(session: Session, name: str, refs: Sequence[str]) -> None:
 
 
 @command.command("list", examples=["alert-gateway policies list"])
-@limited
+@limited_late
 @shared
 def list_policies(session: Session, limit: int) -> None:
     """List policies."""

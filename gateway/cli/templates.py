@@ -10,7 +10,7 @@ import msgspec
 from gateway.cli.output import block
 from gateway.cli.session import Session
 from gateway.cli.shapes import template_shape
-from gateway.cli.words import Group, limited, shared
+from gateway.cli.words import Group, limited_late, shared
 from gateway.rules import Condition
 from gateway.template import TemplateFile
 
@@ -26,7 +26,7 @@ def command() -> None:
 
 
 @command.command("list", examples=["alert-gateway templates list", "alert-gateway templates list --json"])
-@limited
+@limited_late
 @shared
 def list_templates(session: Session, limit: int) -> None:
     """List templates; one that is broken is listed with its error."""

@@ -10,7 +10,7 @@ import msgspec
 from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, user_shape
-from gateway.cli.words import Group, limited, shared
+from gateway.cli.words import Group, limited_late, shared
 from gateway.config import Settings, nearest
 from gateway.errors import GatewayError, SettingsError
 from gateway.people import add_user
@@ -63,7 +63,7 @@ def add(session: Session, name: str, contacts: Sequence[str]) -> None:
 
 
 @command.command("list", examples=["alert-gateway users list", "alert-gateway users list --json"])
-@limited
+@limited_late
 @shared
 def list_users(session: Session, limit: int) -> None:
     """List users, each contact with the secret that verifies what it is sent."""

@@ -81,8 +81,15 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def limited(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a list its `--limit`."""
-    option = click.option(
-        "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N", help="How many at most."
-    )
-    return option(function)
+    """Give a list that grows with every message its `--limit`."""
+    return _limit(50)(function)
+
+
+def limited_late(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a list that people make, and want to see whole, its `--limit`."""
+    return _limit(1000)(function)
+
+
+def _limit(default: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    kind = click.IntRange(1, 100_000)
+    return click.option("--limit", type=kind, default=default, show_default=True, metavar="N", help="How many at most.")
