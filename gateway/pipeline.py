@@ -119,7 +119,9 @@ class Plan:
             self._record_failed(read, read.error, f"read with template {integration.template}", alert.id)
             return
         for position, reading in enumerate(read.readings):
-            taker = self._directory.integration(message.endpoint_id, reading.integration_id) or integration
+            # What cannot be read is told for the endpoint's first: its alert is the one that was looked up, and is closed.
+            taken_by = reading.integration_id if reading.error is None else None
+            taker = self._directory.integration(message.endpoint_id, taken_by) or integration
             self._take(read, position, reading, taker)
         if not any(reading.error is not None for reading in read.readings):
             self._tell_readable(integration, message)

@@ -345,6 +345,19 @@ def test_one_event_of_a_batch_that_cannot_be_read_fails_alone(world: World) -> N
     assert [alert.status for alert in world.say(reading("close", "a")).alerts] == ["closed", "closed"]
 
 
+def test_an_event_that_a_clone_could_not_read_is_told_once_for_the_endpoint() -> None:
+    first = Integration(id="int_1", endpoint_id="e", name="first", template="acme", created_at=0, updated_at=0)
+    clone = msgspec.structs.replace(first, id="int_2", name="clone", sequence=1)
+    message = Message(id=1, endpoint_id="e", received_at=NOW)
+    broken = Reading(action="ignore", error="no id", integration_id=clone.id)
+    read = Read(message=message, integration=first, readings=[broken])
+    directory = Directory(integrations={"e": [first, clone]})
+    plan = Plan({}, 1, directory, NOW)
+    plan.apply(read)
+    (opened,) = plan.finish().alerts
+    assert opened.key in keys_of([read]), "a second message would not find the alert, and open it again"
+
+
 def test_a_message_that_is_ignored_was_read_too(world: World) -> None:
     world.take(world.read(error="no id"))
     world.say(Reading(action="ignore", reason="a test"))
