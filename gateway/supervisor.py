@@ -119,17 +119,23 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda _url: None) 
     """
     Run the gateway until SIGTERM or SIGINT; SIGHUP replaces all processes, refusing no connection.
 
-    `ready` is called with the base URL, in a thread, once the socket listens. Raises SettingsError where the address
-    cannot be listened on, StoreUnusableError where another gateway uses the data folder.
+    `ready` is called with the base URL, in a thread, once the socket listens; `running.json`, by which others find this
+    gateway, is written after it. Raises SettingsError where the address cannot be listened on, StoreUnusableError where
+    another gateway uses the data folder.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock(settings.data), bound(settings) as listener:
         host, port = listener.getsockname()[:2]
         settings = msgspec.structs.replace(settings, port=port)
         running = settings.data / "running.json"
-        running.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "url": settings.base_url}))
+        running.unlink(missing_ok=True)  # of one that was killed
+
+        def announce() -> None:
+            ready(settings.base_url)
+            running.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "url": settings.base_url}))
+
         try:
-            asyncio.run(_run(settings, listener, lambda: ready(settings.base_url)))
+            asyncio.run(_run(settings, listener, announce))
         finally:
             running.unlink(missing_ok=True)
 
