@@ -6,16 +6,18 @@ Each is one transaction, leaves a line on the timeline, and tells whom a message
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from gateway.alerts import Alerts, Cause
 from gateway.clock import Clock
+from gateway.directory import directory_of
 from gateway.errors import ConflictError, NotFoundError
-from gateway.escalation import notifications_of
-from gateway.models import Alert, Change, Deferred, EventRecord, Message, User
+from gateway.models import Alert, Deferred, EventRecord, Integration, Message, User
+from gateway.recall import of_alerts
 from gateway.rulebook import clean
-from gateway.store.base import Changes, Journal, State, Transaction
+from gateway.store.base import Journal, State, Transaction
 
 _MANY = 1_000_000
 _LONGEST_REASON = 1000
@@ -35,54 +37,43 @@ async def close_alert(state: State, clock: Clock, alert_id: int, *, actor: str, 
 
     Raises NotFoundError where there is no such alert, ConflictError where it is closed.
     """
-    policies = {policy.id: policy for policy in await state.policies()}
-    users = {user.id: user for user in await state.users()}
-    integrations = {integration.id: integration for integration in await state.integrations()}
-    async with state.transaction() as transaction:
-        alert = await _open_alert(transaction, alert_id)
-        now = clock.now()
-        alert = msgspec.structs.replace(
-            alert, status="closed", closed_at=now, updated_at=now, changes=alert.changes + 1
-        )
-        change = Change(
-            alert_id=alert.id,
-            seq=alert.changes,
-            at=now,
-            kind="closed",
-            actor=actor,
-            text=None if reason is None else clean(reason)[:_LONGEST_REASON] or None,
-            severity=alert.severity,
-        )
-        integration = integrations.get(alert.integration_id)
-        told = notifications_of(change, alert, integration, policies=policies, users=users, now=now)
-        await transaction.write(Changes(alerts=[alert], timeline=[change], notifications=told))
-    return alert
+    text = None if reason is None else clean(reason)[:_LONGEST_REASON] or None
+    return await _done(
+        state,
+        clock,
+        alert_id,
+        lambda alerts, alert, integration: alerts.close(alert, Cause(actor=actor, integration=integration), text=text),
+    )
 
 
 async def assign_alert(state: State, clock: Clock, alert_id: int, *, actor: str, user: User) -> Alert:
     """
-    Say who takes care of an alert. Assigning it to whom it is assigned to already changes nothing.
+    Say who takes care of an alert; nobody more is told of it. Assigning it to whom it is assigned to already changes nothing.
 
     Raises NotFoundError where there is no such alert, ConflictError where it is closed.
     """
-    async with state.transaction() as transaction:
-        alert = await _open_alert(transaction, alert_id)
+
+    def assigned(alerts: Alerts, alert: Alert, integration: Integration | None) -> Alert:
         if alert.status == "assigned" and alert.assignee == user.name:
             return alert
-        now = clock.now()
-        alert = msgspec.structs.replace(
-            alert, status="assigned", assignee=user.name, updated_at=now, changes=alert.changes + 1
-        )
-        change = Change(
-            alert_id=alert.id,
-            seq=alert.changes,
-            at=now,
-            kind="assigned",
-            actor=actor,
-            text=f"assigned to {user.name}",
-            severity=alert.severity,
-        )
-        await transaction.write(Changes(alerts=[alert], timeline=[change]))
+        return alerts.assign(alert, Cause(actor=actor, integration=integration), to=user.name)
+
+    return await _done(state, clock, alert_id, assigned)
+
+
+async def _done(
+    state: State, clock: Clock, alert_id: int, action: Callable[[Alerts, Alert, Integration | None], Alert]
+) -> Alert:
+    """What an action makes of an open alert, in one transaction."""
+    directory = await directory_of(state)
+    async with state.transaction() as transaction:
+        alert = await _open_alert(transaction, alert_id)
+        known = await of_alerts(transaction, [alert])
+        alerts = Alerts(known, await transaction.next_alert_id(), directory, clock.now())
+        alert = action(alerts, alert, directory.integration(alert.endpoint_id, alert.integration_id))
+        changes = alerts.finish()
+        if changes.alerts:
+            await transaction.write(changes)
     return alert
 
 

@@ -6,6 +6,7 @@ Instants are whole milliseconds since 1970-01-01 UTC; at the edges (CLI, API, no
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -65,3 +66,23 @@ def instant(moment: datetime) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
+
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)|0")
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def span(text: str) -> int | None:
+    """Milliseconds of a span of time, `90s`, `1.5h`, `7d`, `0`; None where it is none."""
+    match = _SPAN.fullmatch(text.strip().lower())
+    if match is None:
+        return None
+    return round(float(match[1]) * _UNITS[match[2]]) if match[1] else 0
+
+
+def in_words(milliseconds: int) -> str:
+    """A span of time in the largest unit that is whole: `90 s`, `10 min`, `2 h`."""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
+        if milliseconds >= size and milliseconds % size == 0:
+            return f"{milliseconds // size} {unit}"
+    return f"{milliseconds} ms"

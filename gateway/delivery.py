@@ -42,7 +42,7 @@ _BLOCKED_POLL = 0.5
 _BUSY_PAUSE = 0.2
 _SLACK = 1.0
 _LEASE_SLACK = 60.0
-_POINTLESS = "not sent: the alert was taken or closed before this step's time had come"
+_POINTLESS = "the alert was taken or closed before it was due"
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Delivery:
         self._wake = wake
         self._jitter = jitter
         self._running: set[asyncio.Task[None]] = set()
-        self._ended: list[tuple[Attempt, Notification]] = []
+        self._ended: list[tuple[Attempt | None, Notification]] = []
         self._news = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -147,10 +147,15 @@ class Delivery:
         failure: DeliveryError | None = None
         try:
             if await self._is_pointless(notification):
-                failure = PermanentDeliveryError(_POINTLESS)
-            else:
-                sent = await self._attempt(notification)
-                code, response = sent.code, excerpt(sent.response)
+                self._end(
+                    None,
+                    msgspec.structs.replace(
+                        notification, status="withdrawn", finished_at=self._clock.now(), error=_POINTLESS
+                    ),
+                )
+                return
+            sent = await self._attempt(notification)
+            code, response = sent.code, excerpt(sent.response)
         except DeliveryError as error:
             failure = error
             code, response = error.status, excerpt(error.response)
@@ -163,7 +168,10 @@ class Delivery:
             error=None if failure is None else _said(failure),
             response=response,
         )
-        self._ended.append((attempt, self._settled(notification, failure)))
+        self._end(attempt, self._settled(notification, failure))
+
+    def _end(self, attempt: Attempt | None, notification: Notification) -> None:
+        self._ended.append((attempt, notification))
         self._news.set()
 
     async def _attempt(self, notification: Notification) -> Sent:

@@ -1,12 +1,13 @@
 """
 Who is told of a change, and when: a pure decision.
 
-    opened      every contact of every user of each step, `after` seconds from the change
-    closed      at once, those whose step had come by then: who was not told that it began need not hear that it is over
-    appended, updated, assigned      nobody
+    opened      the contacts of every user of each step of the policy, `after` seconds from when people are to be told
+                (`Alert.told_at`), and those of the recipient groups and users at once
+    closed      at once, those whose time had come by then: who was not told that it began need not hear that it is over
+    appended    where a delay says so, the same people as at a close
+    else        nobody
 
-Whoever is named twice by the same contact is told once, at the earliest time. Recipient groups, schedules and response
-plays will be other ways to find users; all of them end in `_once`.
+Whoever is named twice by the same contact is told once, at the earliest time.
 """
 
 from __future__ import annotations
@@ -15,69 +16,65 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from gateway.models import Alert, Change, Contact, Integration, Notification, Policy, User
+import msgspec
+
+from gateway.models import Alert, Change, ChangeKind, Contact, Group, Integration, Notification, Policy, Routing, User
 
 _ID_LENGTH = 32
 
 
-def notifications_for(
-    policy: Policy | None,
-    users: Mapping[str, User],
-    change: Change,
-    alert: Alert,
-    integration: str,
-    now: int,
-) -> list[Notification]:
-    """
-    The notifications that a change causes, in the order of the policy's steps.
+class People(msgspec.Struct, frozen=True, kw_only=True):
+    """Everyone who may be told, by id."""
 
-    `users` are by id; one that a step names and that no longer exists is passed over. `alert` is as the change left it,
-    `integration` the name of its integration. `now`, in milliseconds since 1970, is when they are created.
-    """
-    if policy is None:
-        return []
-    if change.kind == "opened":
-        told = _once(_of_steps(policy, users, change.at))
-    elif change.kind == "closed":
-        begun = _of_steps(policy, users, alert.opened_at)
-        told = _once((user, contact, now) for user, contact, due_at in begun if due_at <= now)
-    else:
-        return []
-    return [
-        Notification(
-            id=notification_id(alert.id, change.seq, contact.id),
-            alert_id=alert.id,
-            seq=change.seq,
-            kind=change.kind,
-            contact=contact,
-            user=user.name,
-            integration=integration,
-            alert=alert,
-            due_at=due_at,
-            created_at=now,
-        )
-        for user, contact, due_at in told
-    ]
+    policies: Mapping[str, Policy] = {}
+    groups: Mapping[str, Group] = {}
+    users: Mapping[str, User] = {}
 
 
 def notifications_of(
     change: Change,
     alert: Alert,
     integration: Integration | None,
+    people: People,
     *,
-    policies: Mapping[str, Policy],
-    users: Mapping[str, User],
     now: int,
+    kind: ChangeKind | None = None,
 ) -> list[Notification]:
     """
-    The notifications that a change causes by the policy of its integration, whoever made the change.
+    The notifications that a change causes, whoever made it, in the order of the policy's steps.
 
-    Of an integration that was deleted nobody is told: its policy went with it. `policies` and `users` are by id.
+    `alert` is as the change left it; `now`, in milliseconds since 1970, is when they are created; `kind` is what people are
+    told, the change's own kind where it is None. A policy, group or user that no longer exists is passed over. Of an
+    integration that was deleted nobody is told.
     """
-    if integration is None:
+    kind = kind or change.kind
+    if integration is None or alert.told_at is None or kind not in ("opened", "appended", "closed"):
         return []
-    policy = policies.get(integration.policy_id or "")
-    return notifications_for(policy, users, change, alert, integration.name, now)
+    told = _told(alert.routing, people, alert.told_at)
+    if kind != "opened":
+        told = ((user, contact, now) for user, contact, due_at in told if due_at <= now)
+    return [
+        Notification(
+            id=notification_id(alert.id, change.seq, contact.id),
+            alert_id=alert.id,
+            seq=change.seq,
+            kind=kind,
+            contact=contact,
+            user=user.name,
+            integration=integration.name,
+            alert=alert,
+            due_at=due_at,
+            created_at=now,
+        )
+        for user, contact, due_at in _once(told)
+    ]
+
+
+def has_later(alert: Alert, people: People, now: int) -> bool:
+    """Whether somebody is still to be told later that this alert opened."""
+    if alert.told_at is None:
+        return False
+    return any(due_at > now for _, _, due_at in _told(alert.routing, people, alert.told_at))
 
 
 def notification_id(alert_id: int, seq: int, contact_id: str) -> str:
@@ -87,14 +84,31 @@ def notification_id(alert_id: int, seq: int, contact_id: str) -> str:
     return "ntf_" + base64.b32encode(digest).decode().lower()[:_ID_LENGTH]
 
 
-def _of_steps(policy: Policy, users: Mapping[str, User], start: int) -> Iterator[tuple[User, Contact, int]]:
-    for step in policy.steps:
-        due_at = start + step.after * 1000
-        for user_id in step.user_ids:
-            user = users.get(user_id)
-            if user is not None:
-                for contact in user.contacts:
-                    yield user, contact, due_at
+def names_told(routing: Routing, people: People) -> str:
+    """Whom a routing tells, in words: `policy Storage, group Databases, user ann`."""
+    named: list[tuple[str, Policy | Group | User | None]] = [("policy", people.policies.get(routing.policy_id or ""))]
+    named += [("group", people.groups.get(number)) for number in routing.group_ids]
+    named += [("user", people.users.get(number)) for number in routing.user_ids]
+    return ", ".join(f"{what} {one.name}" for what, one in named if one is not None) or "nobody"
+
+
+def _told(routing: Routing, people: People, start: int) -> Iterator[tuple[User, Contact, int]]:
+    policy = people.policies.get(routing.policy_id or "")
+    for step in policy.steps if policy is not None else ():
+        yield from _of_users(step.user_ids, people, start + step.after * 1000)
+    for group_id in routing.group_ids:
+        group = people.groups.get(group_id)
+        if group is not None:
+            yield from _of_users(group.user_ids, people, start)
+    yield from _of_users(routing.user_ids, people, start)
+
+
+def _of_users(user_ids: Iterable[str], people: People, due_at: int) -> Iterator[tuple[User, Contact, int]]:
+    for user_id in user_ids:
+        user = people.users.get(user_id)
+        if user is not None:
+            for contact in user.contacts:
+                yield user, contact, due_at
 
 
 def _once(told: Iterable[tuple[User, Contact, int]]) -> list[tuple[User, Contact, int]]:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway.advanced import advanced_of
 from gateway.clock import Clock
 from gateway.errors import NotFoundError, SettingsError, TemplateError
 from gateway.models import Endpoint, Integration
@@ -231,7 +232,8 @@ async def replace_secret(
 def check_fit(folder: TemplateFolder, settings: Mapping[str, Any]) -> TemplateFile:
     """The template with these settings; raises TemplateError where they do not fit. No code of the template is run."""
     file = folder.merged(settings)
-    Rulebook(file, read=_nothing, has_code=folder.has_code, own_fields=settings.get("fields"))
+    advanced = advanced_of(settings)
+    Rulebook(file, read=_nothing, has_code=folder.has_code, own_fields=settings.get("fields"), advanced=advanced)
     return file
 
 

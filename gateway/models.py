@@ -12,13 +12,15 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from gateway.hours import Hours
+
 Channel = Literal["API", "Email", "Chat", "Heartbeat"]
 Severity = Literal["info", "warning", "error", "critical"]
 Action = Literal["open", "update", "close", "ignore"]
 Outcome = Literal["opened", "updated", "appended", "closed", "ignored", "filtered", "suppressed", "failed"]
 AlertStatus = Literal["open", "assigned", "closed"]
 ChangeKind = Literal["opened", "appended", "updated", "assigned", "closed"]
-NotificationStatus = Literal["pending", "delivered", "dead"]
+NotificationStatus = Literal["pending", "delivered", "dead", "withdrawn"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -55,6 +57,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What it is about, in the vendor's own classes."""
     tags: tuple[str, ...] = ()
     """`key:value`, or words."""
+    custom: dict[str, str] = {}
+    """Fields of a team's own, by name."""
     occurred_at: datetime | None = None
     """When it happened, by the vendor's clock."""
 
@@ -68,6 +72,13 @@ class Ignored(msgspec.Struct, frozen=True):
     """Which rule said so."""
 
 
+class Override(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A policy in place of the integration's own, within these hours; at any time where there are none."""
+
+    policy: str
+    hours: tuple[Hours, ...] = ()
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One event, and what the rules make of it before any alert is known.
@@ -76,6 +87,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `dropped_by` names what wants the event dropped: a filter, a plugin. `error` says why this one event could not be read.
     `integration_id` is the integration that took the event, where several share an endpoint. `trace` explains the decision:
     one line for each step, in words a person understands.
+
+    `acknowledged` says that somebody at the vendor's has it. `overrides` are policies that may take the place of the
+    integration's, in order; `recipient_groups` are told in addition; alerts of the same `group_key` may be told as one.
     """
 
     action: Action
@@ -86,6 +100,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped_by: str | None = None
     error: str | None = None
     integration_id: str | None = None
+    acknowledged: bool = False
+    overrides: tuple[Override, ...] = ()
+    recipient_groups: tuple[str, ...] = ()
+    group_key: str | None = None
     trace: tuple[str, ...] = ()
 
 
@@ -106,7 +124,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     A URL that messages are posted to: a token and a name. Integrations that are clones share one.
 
     Only hashes of tokens are kept (HMAC-SHA256 with the installation's key); the previous one holds until
-    `previous_until`. `secret` and `previous_secret` are what senders are verified with, sealed by `vault.Vault`.
+    `previous_until`. `secret` and `previous_secret` are what senders are verified with, sealed by `vault.Vault`;
+    `token_from` and `secret_from` say where a configuration file had them from, `env:NAME` or `file:PATH`.
+
+    With `fan_out` every integration whose filters an event passes takes it, without it the first.
     """
 
     id: str
@@ -118,13 +139,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     secret: bytes | None = None
     previous_secret: bytes | None = None
     created_at: int
+    fan_out: bool = False
+    token_from: str | None = None
+    secret_from: str | None = None
 
 
 class Integration(msgspec.Struct, frozen=True, kw_only=True):
     """
     A configured endpoint: template, name, recipients, rules.
 
-    `settings` is the difference to the template, with the keys of template.toml.
+    Recipient groups and users are told in addition to the policy, at once. `settings` is the difference to the template,
+    with the keys of template.toml, and the Advanced Settings (`advanced.Advanced`).
     """
 
     id: str
@@ -137,6 +162,8 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     created_at: int
     updated_at: int
+    group_ids: tuple[str, ...] = ()
+    user_ids: tuple[str, ...] = ()
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +180,15 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     contacts: tuple[Contact, ...] = ()
+    created_at: int
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipient group: users who are told together."""
+
+    id: str
+    name: str
+    user_ids: tuple[str, ...] = ()
     created_at: int
 
 
@@ -173,16 +209,46 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertKey(msgspec.Struct, frozen=True):
-    """What makes two events speak of the same alert. Ids are the vendor's own, verbatim; None and "" are the same."""
+    """
+    What makes two events speak of the same alert. Ids are the vendor's own, verbatim; None and "" are the same.
+
+    `scope` is the id of the integration where an endpoint's events fan out to several, each with alerts of its own.
+    """
 
     endpoint_id: str
     source: str
     source_name: str
     source_id: str
+    scope: str = ""
+
+
+class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem that came in a maintenance window: the event that would have opened an alert, until the window ends."""
+
+    key: AlertKey
+    integration_id: str
+    window_id: str
+    until: int
+    message_id: int
+    reading: Reading
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is told of an alert, settled when it opens: a policy, and groups and users in addition."""
+
+    policy_id: str | None = None
+    group_ids: tuple[str, ...] = ()
+    user_ids: tuple[str, ...] = ()
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition, from open to close. `changes` counts its timeline; `count` its opening events."""
+    """
+    One condition, from open to close. `changes` counts its timeline; `count` its opening events.
+
+    `told_at` is when people are told that it opened, which may lie ahead; None where nobody is (yet). `openings` are when its
+    opening events came, where a delay counts them. With a `leader_id` it is told as part of that alert, of the same
+    `group_key`. At `close_at` it is closed for silence.
+    """
 
     id: int
     endpoint_id: str
@@ -206,11 +272,19 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: int
     updated_at: int
     closed_at: int | None = None
+    custom: dict[str, str] = {}
+    scope: str = ""
+    routing: Routing = Routing()
+    told_at: int | None = None
+    openings: tuple[int, ...] = ()
+    group_key: str | None = None
+    leader_id: int | None = None
+    close_at: int | None = None
 
     @property
     def key(self) -> AlertKey:
         """What makes two events speak of this alert."""
-        return AlertKey(self.endpoint_id, self.source, self.source_name, self.source_id)
+        return AlertKey(self.endpoint_id, self.source, self.source_name, self.source_id, self.scope)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

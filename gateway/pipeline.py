@@ -3,7 +3,7 @@ From readings to changes: what a message does to alerts, who is told, and why. P
 
 | event | open alert | outcome |
 | --- | --- | --- |
-| open | none | opened |
+| open | none | opened; in a maintenance window suppressed |
 | open | one | appended |
 | update | one | updated |
 | close | one | closed |
@@ -13,16 +13,17 @@ From readings to changes: what a message does to alerts, who is told, and why. P
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from gateway.clock import instant
-from gateway.escalation import notifications_of
+from gateway.alerts import SELF, Alerts, Cause, Known
+from gateway.clock import instant, iso
+from gateway.directory import Directory
+from gateway.hours import Window
 from gateway.models import (
     Alert,
     AlertKey,
-    Change,
     ChangeKind,
     Deferred,
     Event,
@@ -30,31 +31,14 @@ from gateway.models import (
     Integration,
     Message,
     Outcome,
-    Policy,
     Reading,
-    User,
+    Suppressed,
 )
 from gateway.store.base import Changes
 
-SELF = "Alert Gateway"
-"""The Source of alerts that the gateway opens about itself."""
 NO_OPEN_ALERT = "no open alert"
 OLDER = "older than what the alert already knows"
 _CLOCK_SKEW = 3_600_000
-
-
-class Directory(msgspec.Struct, kw_only=True):
-    """The configuration as the pipeline needs it: integrations by endpoint in sequence, policies and users by id."""
-
-    version: int = 0
-    integrations: Mapping[str, Sequence[Integration]] = {}
-    policies: Mapping[str, Policy] = {}
-    users: Mapping[str, User] = {}
-
-    def integration(self, endpoint_id: str, integration_id: str | None) -> Integration | None:
-        """One integration of an endpoint."""
-        integrations = self.integrations.get(endpoint_id, ()) if integration_id is not None else ()
-        return next((one for one in integrations if one.id == integration_id), None)
 
 
 class Read(msgspec.Struct, kw_only=True):
@@ -71,23 +55,6 @@ class Read(msgspec.Struct, kw_only=True):
     run: int = 0
 
 
-def keys_of(reads: Sequence[Read]) -> list[AlertKey]:
-    """The keys of all alerts that these may touch."""
-    keys: dict[AlertKey, None] = {}
-    for read in reads:
-        if read.integration is not None:
-            keys[unreadable_key(read.integration)] = None
-        for reading in read.readings:
-            if reading.event is not None:
-                keys[key_of(read.message.endpoint_id, reading.event)] = None
-    return list(keys)
-
-
-def key_of(endpoint_id: str, event: Event) -> AlertKey:
-    """The key of the alert that an event speaks of."""
-    return AlertKey(endpoint_id, event.source or "", event.source_name or "", event.source_id)
-
-
 def unreadable_key(integration: Integration) -> AlertKey:
     """The key of the alert "message could not be read" of an integration."""
     return AlertKey(integration.endpoint_id, SELF, "", f"unreadable:{integration.id}")
@@ -97,16 +64,14 @@ class Plan:
     """
     What a batch of messages changes, worked out in memory.
 
-    `open_alerts` are those of `keys_of(reads)`; `next_id` is the id of the next new alert.
+    `known` is what the state knows, `next_id` the id of the next new alert.
     """
 
-    def __init__(self, open_alerts: Mapping[AlertKey, Alert], next_id: int, directory: Directory, now: int) -> None:
-        self.changes = Changes()
-        self._open = dict(open_alerts)
-        self._next_id = next_id
+    def __init__(self, known: Known, next_id: int, directory: Directory, now: int) -> None:
+        self.alerts = Alerts(known, next_id, directory, now)
+        self.changes = self.alerts.changes
         self._directory = directory
         self._now = now
-        self._alerts: dict[int, Alert] = {}
 
     def apply(self, read: Read) -> None:
         """Take one message, in order."""
@@ -126,15 +91,33 @@ class Plan:
         if not any(reading.error is not None for reading in read.readings):
             self._tell_readable(integration, message)
 
+    def end_window(self, suppressed: Suppressed) -> None:
+        """Open what came in a maintenance window that has ended, unless it is open, or another window lasts."""
+        key, event = suppressed.key, suppressed.reading.event
+        integration = self._directory.integration(key.endpoint_id, suppressed.integration_id)
+        if integration is None or event is None or self.alerts.find(key) is not None:
+            self.changes.unsuppressed.append(key)
+            return
+        window = self._directory.window_at(integration, self._now)
+        if window is not None:
+            later = msgspec.structs.replace(suppressed, window_id=window[0].id, until=window[1])
+            self.changes.suppressed.append(later)
+            return
+        self.changes.unsuppressed.append(key)
+        actor = f"{integration.name}, at the end of a maintenance window"
+        cause = Cause(integration=integration, message_id=suppressed.message_id, actor=actor)
+        self.alerts.opened(key, suppressed.reading, event, integration, cause, None, [])
+
     def finish(self) -> Changes:
         """All changes, each alert as it is at the end."""
-        self.changes.alerts = list(self._alerts.values())
-        return self.changes
+        return self.alerts.finish()
+
+    # one event
 
     def _take(self, read: Read, position: int, reading: Reading, integration: Integration) -> None:
-        event = reading.event
+        event, message = reading.event, read.message
         if reading.error is not None:
-            told = self._tell_unreadable(integration, read.message, reading.error)
+            told = self._tell_unreadable(integration, message, reading.error)
             self._record(read, position, reading, "failed", reading.error, told.id)
             return
         if reading.dropped_by is not None:
@@ -143,114 +126,64 @@ class Plan:
         if event is None or reading.action == "ignore":
             self._record(read, position, reading, "ignored", reading.reason)
             return
-        key = key_of(read.message.endpoint_id, event)
-        alert = self._open.get(key)
-        occurred_at = _occurred_at(event, read.message)
+        keys = self._directory.keys(message.endpoint_id, event, integration)
+        alert = self.alerts.find(*keys)
         if alert is None:
-            if reading.action != "open":
-                self._record(read, position, reading, "ignored", NO_OPEN_ALERT)
-                return
-            alert = self._opened(key, reading, event, integration, read.message, occurred_at)
-            self._record(read, position, reading, "opened", None, alert.id)
+            self._without_alert(read, position, reading, event, integration, keys[0])
             return
+        occurred_at = _occurred_at(event, message)
         if occurred_at is not None and alert.occurred_at is not None and occurred_at < alert.occurred_at:
             self._record(read, position, reading, "ignored", OLDER, alert.id)
             return
         kind: ChangeKind = {"open": "appended", "update": "updated", "close": "closed"}[reading.action]  # type: ignore[assignment]
-        alert = self._changed(alert, kind, reading, event, integration, read.message, occurred_at)
-        self._record(read, position, reading, kind, None, alert.id)  # type: ignore[arg-type]  # these kinds are outcomes
+        trace: list[str] = []
+        cause = _cause(integration, message)
+        alert = self.alerts.changed(alert, kind, reading, event, integration, cause, occurred_at, trace)
+        self._record(read, position, reading, kind, None, alert.id, trace)  # type: ignore[arg-type]  # these kinds are outcomes
 
-    def _opened(
+    def _without_alert(
+        self, read: Read, position: int, reading: Reading, event: Event, integration: Integration, key: AlertKey
+    ) -> None:
+        message = read.message
+        window = self._directory.window_at(integration, self._now) if reading.action != "update" else None
+        if reading.action != "open":
+            if window is not None and reading.action == "close":
+                self.changes.unsuppressed.append(key)  # what came in the window is over before it ends
+            self._record(read, position, reading, "ignored", NO_OPEN_ALERT)
+            return
+        if window is not None:
+            self._suppress(read, position, reading, integration, key, *window)
+            return
+        trace: list[str] = []
+        cause = _cause(integration, message)
+        alert = self.alerts.opened(key, reading, event, integration, cause, _occurred_at(event, message), trace)
+        self._record(read, position, reading, "opened", None, alert.id, trace)
+
+    def _suppress(
         self,
+        read: Read,
+        position: int,
+        reading: Reading,
+        integration: Integration,
         key: AlertKey,
-        reading: Reading,
-        event: Event,
-        integration: Integration,
-        message: Message,
-        occurred_at: int | None,
-    ) -> Alert:
-        alert = Alert(
-            id=self._next_id,
-            endpoint_id=key.endpoint_id,
-            integration_id=integration.id,
-            status="open",
-            source=key.source,
-            source_name=key.source_name,
-            source_id=key.source_id,
-            source_url=event.source_url,
-            source_status=event.source_status,
-            severity=reading.severity or reading.default_severity,
-            subject=event.subject or f"{event.source_name or event.source}: {event.source_id}"[:1000],
-            description=event.description,
-            short_text=event.short_text,
-            assignee=event.assignee,
-            topic=event.topic,
-            tags=event.tags,
-            occurred_at=occurred_at,
-            opened_at=self._now,
-            updated_at=self._now,
-        )
-        self._next_id += 1
-        self._put(alert, "opened", integration, message, event)
-        return alert
-
-    def _changed(
-        self,
-        alert: Alert,
-        kind: ChangeKind,
-        reading: Reading,
-        event: Event,
-        integration: Integration,
-        message: Message,
-        occurred_at: int | None,
-    ) -> Alert:
-        said: dict[str, object] = {
-            name: value
-            for name in ("source_url", "source_status", "assignee", "topic")
-            if (value := getattr(event, name)) is not None
-        }
-        if kind == "closed":
-            # A recovery's words are on the timeline; the alert keeps saying what was wrong.
-            said |= {"status": "closed", "closed_at": self._now}
-        else:
-            for name in ("subject", "description", "short_text"):
-                if getattr(event, name) is not None:
-                    said[name] = getattr(event, name)
-            if event.tags:
-                said["tags"] = event.tags
-            if reading.severity is not None:
-                said["severity"] = reading.severity
-        if kind == "appended":
-            said["count"] = alert.count + 1
-        if occurred_at is not None:
-            said["occurred_at"] = occurred_at
-        alert = msgspec.structs.replace(alert, changes=alert.changes + 1, updated_at=self._now, **said)
-        self._put(alert, kind, integration, message, event)
-        return alert
-
-    def _put(self, alert: Alert, kind: ChangeKind, integration: Integration, message: Message, event: Event) -> None:
-        self._alerts[alert.id] = alert
-        if alert.status == "closed":
-            self._open.pop(alert.key, None)
-        else:
-            self._open[alert.key] = alert
-        change = Change(
-            alert_id=alert.id,
-            seq=alert.changes,
-            at=self._now,
-            kind=kind,
-            actor=integration.name,
-            message_id=message.id,
-            text=event.subject,
-            severity=alert.severity,
-            source_status=event.source_status,
-        )
-        self.changes.timeline.append(change)
-        if kind in ("opened", "closed"):
-            policies, users = self._directory.policies, self._directory.users
-            self.changes.notifications += notifications_of(
-                change, alert, integration, policies=policies, users=users, now=self._now
+        window: Window,
+        until: int,
+    ) -> None:
+        if window.reopen:
+            suppressed = Suppressed(
+                key=key,
+                integration_id=integration.id,
+                window_id=window.id,
+                until=until,
+                message_id=read.message.id,
+                reading=reading,
             )
+            self.changes.suppressed.append(suppressed)
+        after = "it opens then if it is not closed before" if window.reopen else "it is not opened then"
+        line = f"maintenance: the window {window.name} lasts until {iso(until)}; {after}"
+        self._record(read, position, reading, "suppressed", f"maintenance window {window.name}", trace=[line])
+
+    # messages that cannot be read
 
     def _tell_unreadable(self, integration: Integration, message: Message, error: str) -> Alert:
         event = Event(
@@ -261,13 +194,14 @@ class Plan:
             source_status="unreadable",
         )
         reading = Reading(action="open", event=event, severity="error")
-        alert = self._open.get(unreadable_key(integration))
+        cause = _cause(integration, message)
+        alert = self.alerts.find(unreadable_key(integration))
         if alert is None:
-            return self._opened(unreadable_key(integration), reading, event, integration, message, None)
-        return self._changed(alert, "appended", reading, event, integration, message, None)
+            return self.alerts.opened(unreadable_key(integration), reading, event, integration, cause, None, [])
+        return self.alerts.changed(alert, "appended", reading, event, integration, cause, None, [])
 
     def _tell_readable(self, integration: Integration, message: Message) -> None:
-        alert = self._open.get(unreadable_key(integration))
+        alert = self.alerts.find(unreadable_key(integration))
         if alert is None:
             return
         event = Event(
@@ -276,7 +210,10 @@ class Plan:
             subject=f"{integration.name}: messages are read again",
             source_status="read",
         )
-        self._changed(alert, "closed", Reading(action="close", event=event), event, integration, message, None)
+        cause = _cause(integration, message)
+        self.alerts.changed(alert, "closed", Reading(action="close", event=event), event, integration, cause, None, [])
+
+    # what became of each event
 
     def _record_failed(self, read: Read, error: str, tried: str, alert_id: int | None = None) -> None:
         reading = Reading(action="ignore", trace=(f"{tried}: {error}",))
@@ -290,10 +227,11 @@ class Plan:
         outcome: Outcome,
         reason: str | None,
         alert_id: int | None = None,
+        trace: Sequence[str] = (),
     ) -> None:
-        trace = reading.trace
+        lines = (*reading.trace, *trace)
         if reading.event is not None and outcome != "failed":
-            trace = (*trace, _sentence(outcome, reason, alert_id, reading.event))
+            lines = (*lines, _sentence(outcome, reason, alert_id, reading.event))
         self.changes.events.append(
             EventRecord(
                 message_id=read.message.id,
@@ -307,7 +245,7 @@ class Plan:
                 reason=reason,
                 alert_id=alert_id,
                 at=self._now,
-                trace=trace,
+                trace=lines,
             )
         )
 
@@ -315,6 +253,10 @@ class Plan:
 def set_aside(message: Message, *, tries: int, reason: str) -> Deferred:
     """Have a message read later, apart from the others."""
     return Deferred(message_id=message.id, endpoint_id=message.endpoint_id, tries=tries, reason=reason)
+
+
+def _cause(integration: Integration, message: Message) -> Cause:
+    return Cause(actor=integration.name, integration=integration, message_id=message.id)
 
 
 def _occurred_at(event: Event, message: Message) -> int | None:

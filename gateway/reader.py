@@ -44,11 +44,16 @@ _JOBS_BETWEEN_LOOKS = 8
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
-    """A message to read, with the integration that it came in by, and the others on its endpoint in sequence."""
+    """
+    A message to read, with the integration that it came in by, and the others on its endpoint in sequence.
+
+    With `fan_out` each of them takes the events that pass its filters, without it the first that does.
+    """
 
     message: Message
     integration: Integration
     others: tuple[Integration, ...] = ()
+    fan_out: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,40 +83,27 @@ class Readings:
         self._max_decoded = max_decoded
         self._books: dict[str, tuple[int, str, Rulebook]] = {}
 
-    def read(self, message: Message, integration: Integration, *others: Integration) -> list[Reading]:
+    def read(self, job: Job) -> list[Reading]:
         """
-        What the message says: each event is taken by the first integration of its endpoint whose filters it passes.
+        What the message says, and which integrations of its endpoint take it.
+
+        An event is taken by the first whose filters it passes, or by each of these where they fan out.
 
         Raises whatever the template's code raises, UnreadableError where the message is at fault. One of the `others` that
         cannot read the message takes nothing.
         """
-        readings = self._read_one(message, integration)
-        if not others:
+        readings = self._read_one(job.message, job.integration)
+        if not job.others:
             return readings
-        taken = [msgspec.structs.replace(reading, integration_id=integration.id) for reading in readings]
-        refused = {
-            at: [f"{integration.name}: {reading.dropped_by}"]
-            for at, reading in enumerate(readings)
-            if reading.dropped_by is not None
-        }
-        for other in others:
-            if not refused:
+        takings = [_Taking(reading, job.integration) for reading in readings]
+        for other in job.others:
+            open_ones = [taking for taking in takings if job.fan_out or not taking.taken]
+            if not open_ones:
                 break
-            for at, reading in enumerate(self._read_or_nothing(message, other, len(taken))):
-                if at not in refused:
-                    continue
-                if reading.dropped_by is not None:
-                    refused[at].append(f"{other.name}: {reading.dropped_by}")
-                    continue
-                trace = (
-                    *(f"not taken by {line}" for line in refused.pop(at)),
-                    f"taken by {other.name}",
-                    *reading.trace,
-                )
-                taken[at] = msgspec.structs.replace(reading, integration_id=other.id, trace=trace)
-        for at, lines in refused.items():
-            taken[at] = msgspec.structs.replace(taken[at], dropped_by="; ".join(lines))
-        return taken
+            for taking, reading in zip(takings, self._read_or_nothing(job.message, other, len(takings)), strict=False):
+                if job.fan_out or not taking.taken:
+                    taking.offer(reading, other)
+        return [reading for taking in takings for reading in taking.readings()]
 
     def _read_or_nothing(self, message: Message, integration: Integration, count: int) -> list[Reading]:
         try:
@@ -145,6 +137,31 @@ class Readings:
         return msgspec.structs.replace(reading, event=event, dropped_by=self._plugins.dropped(event, integration))
 
 
+class _Taking:
+    """One event, offered to integrations one after the other."""
+
+    def __init__(self, reading: Reading, first: Integration) -> None:
+        self._first = msgspec.structs.replace(reading, integration_id=first.id)
+        self._refused: list[str] = []
+        self.taken: list[Reading] = []
+        self.offer(reading, first)
+
+    def offer(self, reading: Reading, integration: Integration) -> None:
+        """Let an integration take it, unless its filters or a plugin refuse."""
+        if reading.dropped_by is not None:
+            self._refused.append(f"{integration.name}: {reading.dropped_by}")
+            return
+        trace = reading.trace
+        if self._refused or self.taken:
+            before = (*(f"not taken by {line}" for line in self._refused),)
+            trace = (*before, f"taken by {integration.name}", *trace)
+        self.taken.append(msgspec.structs.replace(reading, integration_id=integration.id, trace=trace))
+
+    def readings(self) -> list[Reading]:
+        """What was taken; the first reading, with what each said against it, where nobody took it."""
+        return self.taken or [msgspec.structs.replace(self._first, dropped_by="; ".join(self._refused))]
+
+
 def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:
     """A stored message as its template sees it; raises UnreadableError where the body is not what the template accepts."""
     headers = bodies.parse_headers(message.headers)
@@ -167,10 +184,10 @@ def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:
     )
 
 
-def answer(read: Callable[..., list[Reading]], job: Job) -> Reply:
+def answer(read: Callable[[Job], list[Reading]], job: Job) -> Reply:
     """The reply to a job, whatever happens on the way."""
     try:
-        return Reply(job.message.id, readings=read(job.message, job.integration, *job.others))
+        return Reply(job.message.id, readings=read(job))
     except MemoryError:
         return Reply(
             job.message.id, error="reading it took more memory than a template may have", killed=True, worn_out=True

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.advanced import NONE, Advanced, Router, advanced_of
 from gateway.errors import TemplateError, UnreadableError
 from gateway.mapping import Hole, Text, Texts
 from gateway.models import Action, Event, Ignored, Reading
@@ -25,6 +26,9 @@ C = TypeVar("C")
 
 MAX_EVENTS = 10_000
 MAX_TAGS = 100
+MAX_CUSTOM = 50
+MAX_TRACE = 200
+"""How many lines of an explanation are kept."""
 LIMITS = {
     "source": 200,
     "source_name": 1000,
@@ -56,6 +60,7 @@ class Rulebook:
         read: Read | None = None,
         has_code: bool = False,
         own_fields: Mapping[str, Any] | None = None,
+        advanced: Advanced = NONE,
     ) -> None:
         """
         Compile it; raises TemplateError that names the key.
@@ -74,6 +79,9 @@ class Rulebook:
             if source is not None:
                 self._texts.append((name, _compiled(f"[fields] {name}", source, Text)))
         self._tags = _compiled("[fields] tags", fields.tags, Texts) if fields.tags is not None else None
+        self._custom = [
+            (name, _compiled(f"[fields.custom] {name}", source, Text)) for name, source in (fields.custom or {}).items()
+        ]
         self._occurred_at = _compiled("[fields] occurred_at", fields.occurred_at, Text) if fields.occurred_at else None
         if not has_code and file.fields.source_id is None:
             msg = "[fields] has no source_id: without it a recovery cannot be tied to its problem"
@@ -91,6 +99,9 @@ class Rulebook:
             msg = "[open] is missing: no message would ever open an alert"
             raise TemplateError(msg)
         self._severity = compile_severities(file.severity)
+        acknowledge = file.acknowledge if advanced.auto_acknowledge else None
+        self._acknowledge = compile_condition(acknowledge, "[acknowledge]") if acknowledge is not None else None
+        self._router = Router(advanced)
 
     def readings(self, request: Request) -> list[Reading]:
         """
@@ -160,6 +171,9 @@ class Rulebook:
                 values[name] = value
         if self._tags is not None and (tags := self._tags.find(scope)):
             values["tags"] = tags
+        custom = {name: value for name, text in self._custom if (value := text.text(scope)) is not None}
+        if custom:
+            values["custom"] = custom
         if self._occurred_at is not None and (when := moment(self._occurred_at.find(scope))) is not None:
             values["occurred_at"] = when
         return values
@@ -171,7 +185,7 @@ class Rulebook:
         if self._has_code and (values := self._values(scope)):
             item = msgspec.structs.replace(item, **values)
         event = tidy(item, self.file.name)
-        fields: Fields = {name: getattr(event, name) for name in EVENT_FIELDS}
+        fields: Fields = {name: getattr(event, name) for name in (*EVENT_FIELDS, "custom")}
         if self._has_code:
             for reason, test in self._ignore:
                 holds, sentence = test(fields, scope)
@@ -183,29 +197,42 @@ class Rulebook:
             trace.append(f"filters: {sentence}")
             if not passes:
                 return Reading(action="ignore", event=event, dropped_by=f"filters: {sentence}", trace=tuple(trace))
-        return self._ruled(event, fields, scope, trace)
+        reading = self._ruled(event, fields, scope, trace)
+        return reading if reading.action == "ignore" else self._advanced(reading, fields, scope)
 
     def _ruled(self, event: Event, fields: Fields, scope: Mapping[str, Any], trace: list[str]) -> Reading:
         severity, why = self._severity(fields, scope)
+        default = self.file.severity.default
         for action, test in self._rules:
             holds, sentence = test(fields, scope)
             trace.append(f"{action}: {sentence}")
             if holds:
                 trace.append(why)
                 return Reading(
-                    action=action,
-                    event=event,
-                    severity=severity,
-                    default_severity=self.file.severity.default,
-                    trace=tuple(trace),
+                    action=action, event=event, severity=severity, default_severity=default, trace=tuple(trace)
                 )
         if self.file.fallback == "open":
             trace += ["fallback: a status in no list opens", why]
-            default = self.file.severity.default
             return Reading(action="open", event=event, severity=severity, default_severity=default, trace=tuple(trace))
         status = event.source_status
         reason = "the message names no status" if status is None else f"status {status[:100]!r} is in no list"
         return Reading(action="ignore", reason=reason, event=event, severity=severity, trace=tuple(trace))
+
+    def _advanced(self, reading: Reading, fields: Fields, scope: Mapping[str, Any]) -> Reading:
+        """What the integration's Advanced Settings add to a reading that does something."""
+        if self._acknowledge is not None:
+            holds, sentence = self._acknowledge(fields, scope)
+            trace = (*reading.trace, f"acknowledge: {sentence}")
+            reading = msgspec.structs.replace(reading, acknowledged=holds, trace=trace)
+        if self._router.changes_texts and reading.event is not None:
+            texts, lines = self._router.texts(fields, scope)
+            event = tidy(msgspec.structs.replace(reading.event, **texts), self.file.name) if texts else reading.event
+            reading = msgspec.structs.replace(reading, event=event, trace=(*reading.trace, *lines))
+        reading = self._router.routed(reading, fields, scope)
+        if len(reading.trace) > MAX_TRACE:
+            more = f"… and {len(reading.trace) - MAX_TRACE} more lines"
+            reading = msgspec.structs.replace(reading, trace=(*reading.trace[:MAX_TRACE], more))
+        return reading
 
 
 def _bounded(found: Iterable[Event | Ignored] | None) -> list[Event | Ignored]:
@@ -234,7 +261,7 @@ def compile_rulebook(template: TemplateFolder, settings: Mapping[str, Any], read
     file = template.merged(settings)
     read = read or template.load_read()
     try:
-        return Rulebook(file, read=read, has_code=template.has_code, own_fields=own)
+        return Rulebook(file, read=read, has_code=template.has_code, own_fields=own, advanced=advanced_of(settings))
     except TemplateError as error:
         where = f"settings of an integration with {template.slug}, over " if settings else ""
         msg = f"{where}{template.path / 'template.toml'}: {error}"
@@ -265,10 +292,9 @@ def tidy(event: Event, source: str) -> Event:
         msg = f"source_id has {len(identity)} characters; 1 to {MAX_ID} are allowed"
         raise UnreadableError(msg)
     values.setdefault("source", source)
-    if not isinstance(event.tags, tuple | list) or not all(isinstance(tag, str) for tag in event.tags):
-        msg = "tags is not a list of texts"
-        raise UnreadableError(msg)
-    values["tags"] = tuple(dict.fromkeys(filter(None, (clean(tag)[:500] for tag in event.tags[:MAX_TAGS]))))
+    values["tags"] = _tags(event.tags)
+    if event.custom:
+        values["custom"] = _custom(event.custom)
     when = event.occurred_at
     if when is not None:
         if not isinstance(when, datetime):
@@ -276,6 +302,21 @@ def tidy(event: Event, source: str) -> Event:
             raise UnreadableError(msg)
         values["occurred_at"] = _sensible(when)
     return Event(**values)
+
+
+def _tags(tags: object) -> tuple[str, ...]:
+    if not isinstance(tags, tuple | list) or not all(isinstance(tag, str) for tag in tags):
+        msg = "tags is not a list of texts"
+        raise UnreadableError(msg)
+    return tuple(dict.fromkeys(filter(None, (clean(tag)[:500] for tag in tags[:MAX_TAGS]))))
+
+
+def _custom(custom: object) -> dict[str, str]:
+    if not isinstance(custom, dict) or not all(isinstance(text, str) for pair in custom.items() for text in pair):
+        msg = "custom is not a table of texts"
+        raise UnreadableError(msg)
+    pairs = ((clean(name)[:100], clean(text)[:4000]) for name, text in list(custom.items())[:MAX_CUSTOM])
+    return {name: text for name, text in pairs if name and text}
 
 
 def clean(text: str) -> str:

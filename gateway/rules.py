@@ -185,14 +185,14 @@ def _group(kind: str, tests: list[Test], *, negated: bool) -> Test:
 
 def _single(condition: Condition, operator: str, where: str, default_field: str) -> Test:
     field = condition.field or default_field
-    value_of = _value_of(field, where)
+    find = value_of(field, where)
     matches, words = _operator(condition, operator, where, default_field)
     negated = condition.not_
     if operator == "is_present":
         wanted = condition.is_present != negated
 
         def test_present(fields: Fields, scope: Any) -> tuple[bool, str]:
-            present = any(flat(value_of(fields, scope)))
+            present = any(flat(find(fields, scope)))
             return present == wanted, f"{field} is {'present' if present else 'absent'}"
 
         return test_present
@@ -201,7 +201,7 @@ def _single(condition: Condition, operator: str, where: str, default_field: str)
     phrase = f"{verb}{words}"
 
     def test(fields: Fields, scope: Any) -> tuple[bool, str]:
-        value = value_of(fields, scope)
+        value = find(fields, scope)
         texts = (value,) if isinstance(value, str) else flat(value)
         holds = any(matches(text) for text in texts) != negated
         shown = value if isinstance(value, str) else ", ".join(texts)
@@ -210,7 +210,12 @@ def _single(condition: Condition, operator: str, where: str, default_field: str)
     return test
 
 
-def _value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
+def value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
+    """
+    What finds a value: a field of the event, `custom.NAME`, or a text with holes over the message.
+
+    Raises TemplateError with the nearest field where there is none of that name.
+    """
     if "{" in field:
         try:
             text = Text(field)
@@ -218,6 +223,9 @@ def _value_of(field: str, where: str) -> Callable[[Fields, Any], Any]:
             msg = f"{where}: {error}"
             raise TemplateError(msg) from None
         return lambda _, scope: text.find(scope)
+    custom = field.removeprefix("custom.")
+    if custom != field and custom:
+        return lambda fields, _: (fields.get("custom") or {}).get(custom)
     if field not in EVENT_FIELDS:
         from gateway.config import nearest
 

@@ -15,7 +15,6 @@ import importlib.util
 import re
 import sys
 import tomllib
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,10 +22,12 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from gateway.advanced import KEYS as ADVANCED_KEYS
 from gateway.config import nearest
 from gateway.errors import TemplateError, UnreadableError
 from gateway.models import Channel, Event, Ignored
 from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
+from gateway.tables import struct_of
 from gateway.verify import Handshake, Verification, check_delivery_id
 
 SUPPORTED_API = range(1, 2)
@@ -66,6 +67,8 @@ class FieldTexts(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """When it happened: ISO 8601, or seconds or milliseconds since 1970. An event older than the alert changes nothing."""
     tags: list[str] | None = None
     """A list of texts: lists are spread, objects become `key:value`, a hole's text is split at commas."""
+    custom: dict[str, str] | None = None
+    """Fields of your own, by name: `customer = "{labels.customer}"`. Conditions look at them as `custom.customer`."""
 
 
 class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,6 +98,11 @@ class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
     """When it is closed."""
     update: Condition | None = None
     """When an open alert is updated, and none is opened."""
+    acknowledge: Condition | None = None
+    """
+    What says that somebody at the vendor's has it, beside what opens or updates. An integration with `auto_acknowledge` then
+    assigns the alert, and nobody more is told of it.
+    """
     ignore: list[IgnoreRule] = []
     """What asks nothing of anyone, each with the reason; looked at first."""
     filters: Filters = msgspec.field(default_factory=Filters)
@@ -135,8 +143,8 @@ class TemplateFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omi
 
 
 SETTINGS_KEYS = (
-    "accepts", "form_field", "each", "fields", "open", "close", "update", "ignore", "filters", "fallback", "severity",
-    "verification", "handshake", "delivery_id",
+    "accepts", "form_field", "each", "fields", "open", "close", "update", "acknowledge", "ignore", "filters", "fallback",
+    "severity", "verification", "handshake", "delivery_id",
 )  # fmt: skip
 """The keys of template.toml that an integration may set for itself."""
 
@@ -277,10 +285,16 @@ class TemplateFolder:
         return self._read
 
     def merged(self, settings: Mapping[str, Any]) -> TemplateFile:
-        """template.toml with an integration's own settings over it; raises TemplateError that names the key."""
-        if not settings:
+        """
+        template.toml with an integration's own settings over it; raises TemplateError that names the key.
+
+        Its Advanced Settings (`advanced.KEYS`) are not of the template, and passed over.
+        """
+        check_settings(settings)
+        own = {key: value for key, value in settings.items() if key not in ADVANCED_KEYS}
+        if not own:
             return self.file
-        return convert(merge(self.raw, check_settings(settings)), f"settings of an integration with {self.slug}")
+        return convert(merge(self.raw, own), f"settings of an integration with {self.slug}")
 
 
 def _api_flaw(raw: Mapping[str, Any]) -> str | None:
@@ -316,19 +330,20 @@ def import_file(path: Path, name: str) -> Any:
 
 def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings, if they hold only keys that an integration may set; raises TemplateError with the nearest such key."""
+    known = [*SETTINGS_KEYS, *ADVANCED_KEYS]
     for key in settings:
-        if key not in SETTINGS_KEYS:
-            msg = f"an integration cannot set {key!r}{nearest(key, list(SETTINGS_KEYS))}; it can set {', '.join(SETTINGS_KEYS)}"
+        if key not in known:
+            msg = f"an integration cannot set {key!r}{nearest(key, known)}; it can set {', '.join(known)}"
             raise TemplateError(msg)
     return settings
 
 
 def merge(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` and `severity` are merged by key; everything else is replaced as a whole."""
+    """`fields` (with `custom` in it) and `severity` are merged by key; everything else is replaced as a whole."""
     merged = dict(raw)
     for key, value in settings.items():
-        if key in ("fields", "severity") and isinstance(value, Mapping):
-            merged[key] = {**raw.get(key, {}), **value}
+        if key in ("fields", "severity", "custom") and isinstance(value, Mapping):
+            merged[key] = merge(raw.get(key, {}), value) if key == "fields" else {**raw.get(key, {}), **value}
         else:
             merged[key] = value
     return merged
@@ -336,11 +351,7 @@ def merge(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]
 
 def convert(raw: Mapping[str, Any], where: str) -> TemplateFile:
     """Plain tables as a TemplateFile; raises TemplateError: `where: unknown key "fieds"; did you mean fields?`."""
-    try:
-        file = msgspec.convert(raw, TemplateFile)
-    except msgspec.ValidationError as error:
-        msg = f"{where}: {explain(error)}"
-        raise TemplateError(msg) from None
+    file = struct_of(raw, TemplateFile, where)
     try:
         for verification in file.verifications:
             verification.check()
@@ -354,21 +365,6 @@ def convert(raw: Mapping[str, Any], where: str) -> TemplateFile:
     return file
 
 
-def explain(error: msgspec.ValidationError) -> str:
-    """A message of msgspec's in words of TOML, with the nearest known key for an unknown one."""
-    text = str(error)
-    path_match = re.search(r" - at `\$?\.?(?P<path>[^`]*)`$", text)
-    path = path_match["path"] if path_match else ""
-    where = f"[{path}]" if path else "the top level"
-    unknown = re.match(r"Object contains unknown field `(?P<key>[^`]*)`", text)
-    if unknown:
-        return f'unknown key "{unknown["key"]}" in {where}{nearest(unknown["key"], _keys_at(path))}'
-    missing = re.match(r"Object missing required field `(?P<key>[^`]*)`", text)
-    if missing:
-        return f'the key "{missing["key"]}" is missing in {where}'
-    return text.split(" - at `", maxsplit=1)[0] + f" at {path or 'the top level'}"
-
-
 def describe(error: BaseException) -> str:
     """An exception as `KeyError: 'x'`, cut to 500 characters, also where its own text cannot be had."""
     try:
@@ -376,24 +372,3 @@ def describe(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001  # a plugin's exception may do anything when it is printed
         text = "(its text could not be had)"
     return f"{type(error).__name__}: {text}"[:500].rstrip(": ")
-
-
-def _keys_at(path: str) -> list[str]:
-    kinds: list[Any] = [TemplateFile]
-    for part in filter(None, re.split(r"\.|\[[^\]]*\]", path)):
-        kinds = [
-            field.type
-            for kind in kinds
-            for struct in _structs_in(kind)
-            for field in msgspec.structs.fields(struct)
-            if field.encode_name == part
-        ]
-    return [
-        field.encode_name for kind in kinds for struct in _structs_in(kind) for field in msgspec.structs.fields(struct)
-    ]
-
-
-def _structs_in(kind: Any) -> list[type[msgspec.Struct]]:
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [kind]
-    return [struct for part in typing.get_args(kind) for struct in _structs_in(part)]

@@ -4,7 +4,7 @@ The worker: takes messages from the journal in order, has them read, and applies
 Two lanes. In the fast one a batch is read while the one before is applied. A message that hangs or crashes its reader is
 set aside: it is tried once more in the other lane, where it holds up nobody but its own kind, and is `failed` after that. As
 long as a template is suspect, or messages of an endpoint wait aside, later ones of theirs go aside as well, so that order is
-kept. Replays take that lane too.
+kept. Replays take that lane too. Beside the lanes, alerts are closed for silence and maintenance windows end.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from gateway.alerts import Alerts
 from gateway.clock import Clock
 from gateway.config import Settings
+from gateway.directory import Directory, directory_of
 from gateway.errors import StoreBusyError
 from gateway.lane import Lane
 from gateway.models import Deferred, Integration, Message
-from gateway.pipeline import Directory, Plan, Read, keys_of, set_aside
+from gateway.pipeline import Plan, Read, set_aside
 from gateway.reader import Job, Reply
-from gateway.store.base import Changes, Journal, State
+from gateway.recall import of_alerts, of_messages, of_windows
+from gateway.store.base import Changes, Journal, State, Transaction
 from gateway.wake import Wake
 
 BATCH = 256
@@ -36,6 +39,7 @@ GIVEN_UP = 3
 BREAKER_WINDOW = 60_000
 """After so many messages of an endpoint were given up within this time (ms), its others are not tried until that is over."""
 _MOST_WAITING = 10_000
+_MOST_TIMERS = 256
 _IDLE = 0.5
 _PAUSE = 0.2
 _log = logging.getLogger("gateway.worker")
@@ -70,6 +74,7 @@ class Worker:
         self._set_aside = 0
         self._unwritten = 0
         self._something_aside = asyncio.Event()
+        self._behind: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what was read by then is applied."""
@@ -82,7 +87,7 @@ class Worker:
         lanes: list[asyncio.Task[None]] = []
         try:
             await self._fast.start()
-            lanes = [asyncio.create_task(self._run_fast(stop)), asyncio.create_task(self._run_aside(stop))]
+            lanes = [asyncio.create_task(work(stop)) for work in (self._run_fast, self._run_aside, self._run_timers)]
             await asyncio.gather(*lanes)
         finally:
             for lane in lanes:
@@ -104,6 +109,7 @@ class Worker:
                     try:
                         await self._refresh()
                         messages = await self._journal.read(cursor, BATCH)
+                        self._behind = _oldest(results, messages)
                     except StoreBusyError as error:
                         await self._complain(error)
                         messages = []
@@ -126,7 +132,7 @@ class Worker:
         """What is made of each message, in order. Whose it is, is settled once: the directory may change meanwhile."""
         integrations = [self._integration_of(message) for message in messages]
         jobs = [
-            Job(message, integration, self._others(integration))
+            self._job(message, integration)
             for message, integration in zip(messages, integrations, strict=True)
             if integration is not None and not self._goes_aside(message, integration)
         ]
@@ -219,7 +225,7 @@ class Worker:
                 error = None if integration is None else f"not read: {GIVEN_UP} before it were given up within a minute"
                 results.append(Read(message=message, integration=integration, error=error, run=deferred.run))
             else:
-                tried.append((deferred, Job(message, integration, self._others(integration))))
+                tried.append((deferred, self._job(message, integration)))
         done = {one.message_id for one in waiting if one.message_id not in messages}
         if tried:
             replies = await self._aside.read([job for _, job in tried], until_killed=True)
@@ -249,16 +255,60 @@ class Worker:
             return False
         return len(given_up) == GIVEN_UP and self._clock.now() - given_up[0] < BREAKER_WINDOW
 
-    # both
+    # timers
+
+    async def _run_timers(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                # Silence is not heard before what waits in the journal was read.
+                now = self._clock.now() if self._behind is None else self._behind
+                due_at = await self._state.next_timer()
+                if due_at is not None and due_at <= now:
+                    await self._refresh()
+                    await self._close_silent(now)
+                    await self._end_windows(now)
+                    continue
+            except StoreBusyError as error:
+                await self._complain(error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE):
+                    await stop.wait()
+
+    async def _close_silent(self, until: int) -> None:
+        async with self._state.transaction() as transaction:
+            silent = await transaction.silent(until, _MOST_TIMERS)
+            known, first_id = await of_alerts(transaction, silent), await transaction.next_alert_id()
+            alerts = Alerts(known, first_id, self._directory, self._clock.now())
+            for alert in silent:
+                alerts.close_silent(alert, self._directory.integration(alert.endpoint_id, alert.integration_id))
+            await self._finish(transaction, alerts.finish())
+
+    async def _end_windows(self, until: int) -> None:
+        async with self._state.transaction() as transaction:
+            now = self._clock.now()
+            over = await transaction.suppressed(until, _MOST_TIMERS)
+            known = await of_windows(transaction, over, self._directory, now)
+            plan = Plan(known, await transaction.next_alert_id(), self._directory, now)
+            for suppressed in over:
+                plan.end_window(suppressed)
+            await self._finish(transaction, plan.finish())
+
+    async def _finish(self, transaction: Transaction, changes: Changes) -> None:
+        await transaction.write(changes)
+        if changes.notifications:
+            self._tell.ring()
+
+    # all
 
     def _integration_of(self, message: Message) -> Integration | None:
         integrations = self._directory.integrations.get(message.endpoint_id, ())
         return integrations[0] if integrations else None
 
-    def _others(self, first: Integration) -> tuple[Integration, ...]:
-        """The other integrations of its endpoint that may take its events, in sequence."""
+    def _job(self, message: Message, first: Integration) -> Job:
+        """The message, with the other integrations of its endpoint that may take its events, in sequence."""
         integrations = self._directory.integrations[first.endpoint_id]
-        return tuple(other for other in integrations if other.id != first.id and other.enabled)
+        others = tuple(other for other in integrations if other.id != first.id and other.enabled)
+        return Job(message, first, others, first.endpoint_id in self._directory.fan_out)
 
     async def _apply(
         self, results: Sequence[Read | Deferred], *, cursor: int | None = None, done: Sequence[int] = ()
@@ -283,8 +333,9 @@ class Worker:
         self, reads: Sequence[Read], deferred: list[Deferred], cursor: int | None, done: Sequence[int]
     ) -> Changes:
         async with self._state.transaction() as transaction:
-            open_alerts = await transaction.open_alerts(keys_of(reads))
-            plan = Plan(open_alerts, await transaction.next_alert_id(), self._directory, self._clock.now())
+            now = self._clock.now()
+            known = await of_messages(transaction, reads, self._directory, now)
+            plan = Plan(known, await transaction.next_alert_id(), self._directory, now)
             for read in reads:
                 plan.apply(read)
             changes = plan.finish()
@@ -295,22 +346,8 @@ class Worker:
         return changes
 
     async def _refresh(self) -> None:
-        version = await self._state.config_version()
-        if version == self._directory.version:
-            return
-        by_endpoint: dict[str, list[Integration]] = {}
-        # A disabled one comes last: what was accepted while it was enabled is still read by it, if by no other.
-        for integration in sorted(
-            await self._state.integrations(),
-            key=lambda one: (not one.enabled, one.sequence, one.created_at, one.id),
-        ):
-            by_endpoint.setdefault(integration.endpoint_id, []).append(integration)
-        self._directory = Directory(
-            version=version,
-            integrations=by_endpoint,
-            policies={policy.id: policy for policy in await self._state.policies()},
-            users={user.id: user for user in await self._state.users()},
-        )
+        if await self._state.config_version() != self._directory.version:
+            self._directory = await directory_of(self._state)
 
     async def _complain(self, error: Exception) -> None:
         _log.warning("the store is busy, trying again: %s", error)
@@ -326,3 +363,9 @@ def _read(message: Message, integration: Integration, reply: Reply, run: int = 0
 
 def _message_id(result: Read | Deferred) -> int:
     return result.message.id if isinstance(result, Read) else result.message_id
+
+
+def _oldest(results: Sequence[Read | Deferred], messages: Sequence[Message]) -> int | None:
+    """When the oldest message was received that was taken and has not taken effect; None where there is none."""
+    waiting = [result.message for result in results if isinstance(result, Read)]
+    return next((message.received_at for message in (*waiting, *messages)), None)

@@ -607,7 +607,12 @@ class StateConformance:
         await write(state, notifications=repeated)
         assert await claimed(state) == []
         assert {item.user for item in await state.notifications()} == {"Ann"}
-        assert (await state.counts()).notifications == {"pending": 1, "delivered": 1, "dead": 0}
+        assert (await state.counts()).notifications == {
+            "pending": 1,
+            "delivered": 1,
+            "dead": 0,
+            "withdrawn": 0,
+        }
 
     async def test_attempts_dead_letters_and_retry(self, state: State) -> None:
         sent = notification("n1")

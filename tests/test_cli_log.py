@@ -20,10 +20,12 @@ import pytest
 from gateway.cli import main
 from gateway.clock import SystemClock
 from gateway.config import Settings
+from gateway.directory import directory_of
 from gateway.loader import load_plugins
 from gateway.models import Attempt, Message
-from gateway.pipeline import Directory, Plan, Read, keys_of
+from gateway.pipeline import Plan, Read
 from gateway.reader import Job, Readings, answer
+from gateway.recall import of_messages
 from gateway.store.base import Draft, Receipt
 from gateway.store.sqlite import SqliteJournal, SqliteState
 
@@ -77,22 +79,17 @@ class World:
             clock = SystemClock()
             journal = SqliteJournal.open(self.data, clock=clock, read_only=True)
             state = SqliteState.open(self.data, clock=clock)
-            integrations = {one.endpoint_id: one for one in await state.integrations()}
-            directory = Directory(
-                integrations={key: [one] for key, one in integrations.items()},
-                policies={one.id: one for one in await state.policies()},
-                users={one.id: one for one in await state.users()},
-            )
+            directory = await directory_of(state)
             readings = Readings(load_plugins(Settings()), 1 << 20)
 
             async def take(message: Message, run: int, cursor: int | None) -> None:
-                integration = integrations[message.endpoint_id]
+                integration = directory.integrations[message.endpoint_id][0]
                 reply = answer(readings.read, Job(message, integration))
                 read = Read(
                     message=message, integration=integration, readings=reply.readings, error=reply.error, run=run
                 )
                 async with state.transaction() as transaction:
-                    known = await transaction.open_alerts(keys_of([read]))
+                    known = await of_messages(transaction, [read], directory, clock.now())
                     plan = Plan(known, await transaction.next_alert_id(), directory, clock.now())
                     plan.apply(read)
                     changes = plan.finish()

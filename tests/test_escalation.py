@@ -5,16 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.escalation import notification_id, notifications_for, notifications_of
+from gateway.escalation import People, has_later, notification_id, notifications_of
 from gateway.models import (
     Alert,
     Change,
     ChangeKind,
     Contact,
+    Group,
     Integration,
-    Notification,
     Policy,
     PolicyStep,
+    Routing,
     User,
 )
 
@@ -50,6 +51,8 @@ def alert(**fields: Any) -> Alert:
             subject="broken",
             opened_at=T0,
             updated_at=T0,
+            routing=Routing(policy_id="pol_1"),
+            told_at=T0,
         ),
         **fields,
     )
@@ -59,8 +62,24 @@ def change(kind: ChangeKind, *, seq: int = 1, at: int = T0) -> Change:
     return Change(alert_id=7, seq=seq, at=at, kind=kind, actor="test")
 
 
-def told(policy: Policy | None, kind: ChangeKind, *, at: int = T0, seq: int = 1) -> list[tuple[str, int]]:
-    made = notifications_for(policy, USERS, change(kind, at=at, seq=seq), alert(), "prod", at)
+PROD = Integration(id="int_1", endpoint_id="end_1", name="prod", template="t", created_at=T0, updated_at=T0)
+
+
+def people(policy: Policy | None) -> People:
+    groups = {"grp_1": Group(id="grp_1", name="db", user_ids=("bob", "nobody"), created_at=T0)}
+    return People(policies={} if policy is None else {policy.id: policy}, groups=groups, users=USERS)
+
+
+def told(
+    policy: Policy | None,
+    kind: ChangeKind,
+    *,
+    at: int = T0,
+    seq: int = 1,
+    telling: ChangeKind | None = None,
+    **fields: Any,
+) -> list[tuple[str, int]]:
+    made = notifications_of(change(kind, at=at, seq=seq), alert(**fields), PROD, people(policy), now=at, kind=telling)
     return [(each.contact.id, (each.due_at - T0) // 1000) for each in made]
 
 
@@ -71,9 +90,37 @@ def test_an_open_tells_each_contact_of_each_step_in_its_time() -> None:
     assert told(LADDER, "opened") == [("ann-a", 0), ("ann-b", 0), ("bob-a", 300), ("dan-a", 900)]
 
 
-@pytest.mark.parametrize("kind", ["appended", "updated", "assigned"])
+@pytest.mark.parametrize("kind", ["updated", "assigned"])
 def test_other_changes_tell_nobody(kind: ChangeKind) -> None:
     assert told(LADDER, kind) == []
+
+
+def test_groups_and_users_are_told_at_once_and_in_addition() -> None:
+    routing = Routing(policy_id="pol_1", group_ids=("grp_1", "grp_gone"), user_ids=("dan", "gone"))
+    assert told(LADDER, "opened", routing=routing) == [("ann-a", 0), ("ann-b", 0), ("bob-a", 0), ("dan-a", 0)]
+
+
+def test_a_delayed_opening_is_told_later_and_a_close_before_that_tells_nobody() -> None:
+    later = T0 + 60_000
+    assert told(LADDER, "opened", told_at=later) == [("ann-a", 60), ("ann-b", 60), ("bob-a", 360), ("dan-a", 960)]
+    assert told(LADDER, "closed", at=T0 + 59_000, told_at=later) == []
+    assert told(LADDER, "closed", at=later, told_at=later) == [("ann-a", 60), ("ann-b", 60)]
+
+
+def test_until_people_are_to_be_told_nobody_is() -> None:
+    assert told(LADDER, "opened", told_at=None) == told(LADDER, "closed", told_at=None) == []
+
+
+def test_an_event_that_is_told_again_goes_to_whom_it_was_told() -> None:
+    assert told(LADDER, "appended", at=T0 + 300_000, telling="appended") == [
+        (c, 300) for c in ("ann-a", "ann-b", "bob-a")
+    ]
+
+
+@pytest.mark.parametrize("after, later", [(0, True), (899, True), (900, False)])
+def test_whether_somebody_is_told_later(after: int, *, later: bool) -> None:
+    assert has_later(alert(), people(LADDER), T0 + after * 1000) is later
+    assert not has_later(alert(told_at=None), people(LADDER), T0)
 
 
 def test_without_a_policy_nobody_is_told() -> None:
@@ -101,7 +148,7 @@ def test_whoever_is_named_twice_is_told_once_and_early() -> None:
 
 def test_what_a_notification_holds() -> None:
     left = alert(status="closed", closed_at=T0 + 5)
-    made = notifications_for(policy((0, ("bob",))), USERS, change("closed", seq=3), left, "prod", T0 + 5)
+    made = notifications_of(change("closed", seq=3), left, PROD, people(policy((0, ("bob",)))), now=T0 + 5)
     assert len(made) == 1
     it = made[0]
     assert (it.alert, it.alert_id, it.seq, it.kind) == (left, 7, 3, "closed")
@@ -109,29 +156,16 @@ def test_what_a_notification_holds() -> None:
     assert (it.status, it.attempts, it.due_at, it.created_at) == ("pending", 0, T0 + 5, T0 + 5)
 
 
-def test_who_is_told_is_up_to_the_policy_of_the_integration() -> None:
-    made = Integration(
-        id="int_1", endpoint_id="end_1", name="prod", template="t", policy_id="pol_1", created_at=T0, updated_at=T0
-    )
-    ladder, opened = {"pol_1": LADDER}, change("opened")
-
-    def of(integration: Integration | None) -> list[Notification]:
-        return notifications_of(opened, alert(), integration, policies=ladder, users=USERS, now=T0)
-
-    assert of(made) == notifications_for(LADDER, USERS, opened, alert(), "prod", T0) != []
-    for other in (
-        None,
-        msgspec.structs.replace(made, policy_id=None),
-        msgspec.structs.replace(made, policy_id="pol_2"),
-    ):
-        assert of(other) == []
+def test_of_an_integration_that_was_deleted_nobody_is_told() -> None:
+    assert notifications_of(change("opened"), alert(), None, people(LADDER), now=T0) == []
 
 
 def test_an_id_never_changes() -> None:
     """Receivers keep these ids: what this test says must stay true over versions."""
     assert notification_id(7, 1, "con_abc") == "ntf_5x3dwadl7gkqfbwnjgewasruiq7cm3vm"
-    first = notifications_for(LADDER, USERS, change("opened"), alert(), "prod", T0)
-    later = notifications_for(LADDER, USERS, change("opened"), alert(), "renamed", T0 + 99)
+    renamed = msgspec.structs.replace(PROD, name="renamed")
+    first = notifications_of(change("opened"), alert(), PROD, people(LADDER), now=T0)
+    later = notifications_of(change("opened"), alert(), renamed, people(LADDER), now=T0 + 99)
     assert [each.id for each in first] == [each.id for each in later]
 
 

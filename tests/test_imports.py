@@ -20,13 +20,14 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     # A new module is one word here, in the first layer from which it sees all it needs. A package stands for all of its
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
-    "errors clock faults models views",
+    "errors clock faults hours models views",
     (
-        "config vault wake names targets dialing http template mapping rules rulebook tiers verify signatures body "
+        "config vault wake names targets dialing http tables texts mapping rules advanced template rulebook tiers "
+        "verify signatures body "
         "metrics store.base notifiers.base roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",
-    "pipeline escalation delivery actions integrations people",
+    ("pipeline alerts directory escalation pacing routing recall delivery actions integrations people"),
     "store notifiers",
     (
         "ingest endpoints connections framing intake protocol api web app reader lane worker process web_process "

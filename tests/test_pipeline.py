@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.alerts import SELF, Known
+from gateway.directory import Directory, key_of
+from gateway.escalation import People
 from gateway.models import (
     Alert,
     AlertKey,
@@ -23,19 +27,9 @@ from gateway.models import (
     Reading,
     User,
 )
-from gateway.pipeline import (
-    NO_OPEN_ALERT,
-    OLDER,
-    SELF,
-    Directory,
-    Plan,
-    Read,
-    key_of,
-    keys_of,
-    set_aside,
-    unreadable_key,
-)
-from gateway.store.base import Changes
+from gateway.pipeline import NO_OPEN_ALERT, OLDER, Plan, Read, set_aside, unreadable_key
+from gateway.recall import of_messages
+from gateway.store.base import Changes, Transaction
 
 NOW = 1_795_348_800_000
 INTEGRATION = Integration(
@@ -43,16 +37,37 @@ INTEGRATION = Integration(
 )
 DIRECTORY = Directory(
     integrations={"end_1": [INTEGRATION]},
-    policies={"pol_1": Policy(id="pol_1", name="p", steps=(PolicyStep(user_ids=("usr_1",)),), created_at=0)},
-    users={
-        "usr_1": User(
-            id="usr_1",
-            name="ann",
-            contacts=(Contact(id="con_1", kind="webhook", address="https://a.example"),),
-            created_at=0,
-        )
-    },
+    people=People(
+        policies={"pol_1": Policy(id="pol_1", name="p", steps=(PolicyStep(user_ids=("usr_1",)),), created_at=0)},
+        users={
+            "usr_1": User(
+                id="usr_1",
+                name="ann",
+                contacts=(Contact(id="con_1", kind="webhook", address="https://a.example"),),
+                created_at=0,
+            )
+        },
+    ),
 )
+
+
+class Recalled:
+    """Which keys a step asks the state for."""
+
+    def __init__(self) -> None:
+        self.keys: list[AlertKey] = []
+
+    async def open_alerts(self, keys: Sequence[AlertKey]) -> dict[AlertKey, Alert]:
+        self.keys += keys
+        return {}
+
+
+def keys_of(reads: Sequence[Read]) -> list[AlertKey]:
+    """The keys that these messages are looked up by."""
+    recalled = Recalled()
+    with contextlib.suppress(StopIteration):
+        of_messages(cast("Transaction", recalled), reads, DIRECTORY, NOW).send(None)
+    return recalled.keys
 
 
 class World:
@@ -67,7 +82,8 @@ class World:
     def take(self, *reads: Read) -> Changes:
         """One plan for these, and its effect."""
         keys = keys_of(reads)
-        plan = Plan({key: self.open[key] for key in keys if key in self.open}, self.next_id, DIRECTORY, self.now)
+        known = Known(alerts={key: self.open[key] for key in keys if key in self.open})
+        plan = Plan(known, self.next_id, DIRECTORY, self.now)
         for read in reads:
             plan.apply(read)
         changes = plan.finish()
@@ -352,7 +368,7 @@ def test_an_event_that_a_clone_could_not_read_is_told_once_for_the_endpoint() ->
     broken = Reading(action="ignore", error="no id", integration_id=clone.id)
     read = Read(message=message, integration=first, readings=[broken])
     directory = Directory(integrations={"e": [first, clone]})
-    plan = Plan({}, 1, directory, NOW)
+    plan = Plan(Known(), 1, directory, NOW)
     plan.apply(read)
     (opened,) = plan.finish().alerts
     assert opened.key in keys_of([read]), "a second message would not find the alert, and open it again"

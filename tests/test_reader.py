@@ -245,7 +245,7 @@ def test_a_rulebook_is_compiled_once_and_again_when_the_integration_changes(plug
     assert readings.rulebook(msgspec.structs.replace(one, template="datadog")) is not first
     changed = msgspec.structs.replace(one, updated_at=1, settings={"open": {"is_one_of": ["bad"]}})
     assert readings.rulebook(changed) is not first
-    (reading,) = readings.read(message({"source_id": "x", "status": "bad"}), changed)
+    (reading,) = readings.read(Job(message({"source_id": "x", "status": "bad"}), changed))
     assert reading.action == "open"
 
 
@@ -355,4 +355,4 @@ def test_what_is_left_behind_shows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_message_the_template_refuses_is_unreadable(plugins: Plugins) -> None:
     with pytest.raises(UnreadableError):
-        Readings(plugins, 1 << 20).read(message({"subject": "no id", "status": "open"}), integration("custom"))
+        Readings(plugins, 1 << 20).read(Job(message({"subject": "no id", "status": "open"}), integration("custom")))

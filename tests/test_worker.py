@@ -20,12 +20,12 @@ import msgspec
 import pytest
 
 import gateway.worker
+from gateway.alerts import SELF
 from gateway.clock import ManualClock, SystemClock
 from gateway.config import Settings
 from gateway.errors import StoreBusyError, StoreError
 from gateway.lane import reader_environ
 from gateway.models import Alert, AlertKey, Deferred, Endpoint, Event, EventRecord, Integration, Message, Reading
-from gateway.pipeline import SELF
 from gateway.reader import Job, Reply
 from gateway.store.base import Changes, Draft, Journal, Receipt, State
 from gateway.store.sqlite import SqliteJournal, SqliteState
@@ -121,6 +121,18 @@ class MemoryState:
         return []
 
     async def users(self) -> list[Any]:
+        return []
+
+    async def groups(self) -> list[Any]:
+        return []
+
+    async def windows(self) -> list[Any]:
+        return []
+
+    async def next_timer(self) -> int | None:
+        return None
+
+    async def endpoints(self) -> list[Any]:
         return []
 
     async def cursor(self) -> int:

@@ -37,7 +37,9 @@ def command() -> None:
     ],
 )
 @click.option(
-    "--status", type=click.Choice(["pending", "delivered", "dead"]), help="Only those; `dead` are dead letters."
+    "--status",
+    type=click.Choice(["pending", "delivered", "dead", "withdrawn"]),
+    help="Only those; `dead` are dead letters.",
 )
 @click.option("--alert", "alert_id", type=Number(), metavar="ID", help="Only those of this alert.")
 @limited

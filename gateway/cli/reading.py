@@ -85,9 +85,9 @@ class Bench:
         has_code = self._plugins.template(template).has_code
         return Tried(template=template, readings=reply.readings, error=reply.error, book=book, has_code=has_code)
 
-    def _read(self, message: Message, integration: Integration) -> list[Reading]:
+    def _read(self, job: Job) -> list[Reading]:
         try:
-            return self._readings.read(message, integration)
+            return self._readings.read(job)
         except TooLongError:  # `answer` takes it for something that the template raised
             raise UnreadableError(_too_long(self._settings.read_deadline)) from None
 

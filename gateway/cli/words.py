@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from gateway.cli.session import Session
-
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+from gateway.clock import span
 
 
 class Span(click.ParamType[float]):
@@ -24,10 +23,10 @@ class Span(click.ParamType[float]):
         """Seconds."""
         if isinstance(value, int | float):
             return float(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)|0", value.strip().lower())
-        if match is None:
+        milliseconds = span(value)
+        if milliseconds is None:
             self.fail(f"{value!r} is not a span of time; write 90s, 15m, 1h or 7d", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]] if match[1] else 0.0
+        return milliseconds / 1000
 
 
 class Number(click.ParamType[int]):

@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.errors import StoreError
+from gateway.hours import Window
 from gateway.models import (
     Alert,
     AlertKey,
@@ -26,12 +27,14 @@ from gateway.models import (
     Deferred,
     Endpoint,
     EventRecord,
+    Group,
     Integration,
     Message,
     Notification,
     NotificationStatus,
     Outcome,
     Policy,
+    Suppressed,
     User,
 )
 
@@ -99,7 +102,9 @@ class Changes(msgspec.Struct, kw_only=True):
     """
     All that one step of the pipeline changes, written together or not at all.
 
-    `alerts` are whole rows, by id, new or not. A notification whose id exists is left as it is.
+    `alerts` are whole rows, by id, new or not. A notification whose id exists is left as it is. Of the alerts in `withdrawn`
+    (ids) the notifications that are not due yet are withdrawn, at the instant `at`. `openings` are instants at which alerts of
+    these keys were opened; those of over a week before are forgotten.
     """
 
     cursor: int | None = None
@@ -109,6 +114,11 @@ class Changes(msgspec.Struct, kw_only=True):
     notifications: list[Notification] = msgspec.field(default_factory=list)
     deferred: list[Deferred] = msgspec.field(default_factory=list)
     done: list[int] = msgspec.field(default_factory=list)
+    at: int = 0
+    withdrawn: list[int] = msgspec.field(default_factory=list)
+    openings: list[tuple[AlertKey, int]] = msgspec.field(default_factory=list)
+    suppressed: list[Suppressed] = msgspec.field(default_factory=list)
+    unsuppressed: list[AlertKey] = msgspec.field(default_factory=list)
 
 
 class Transaction(Protocol):
@@ -125,6 +135,21 @@ class Transaction(Protocol):
 
     async def next_alert_id(self) -> int:
         """The id that the next new alert takes; the caller counts on from it."""
+
+    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
+        """The newest open alert of this group that is no part of another one, opened after that instant."""
+
+    async def group_members(self, leader_id: int) -> list[Alert]:
+        """The open alerts that are told as part of this one, oldest first."""
+
+    async def openings(self, key: AlertKey, *, after: int) -> list[int]:
+        """When alerts of this key were opened, after that instant, as far as it was written down."""
+
+    async def silent(self, now: int, limit: int) -> list[Alert]:
+        """Open alerts whose `close_at` has come."""
+
+    async def suppressed(self, now: int, limit: int) -> list[Suppressed]:
+        """What came in maintenance windows that have ended by now."""
 
     async def write(self, changes: Changes) -> None:
         """Write them. `deferred` rows replace those of the same message; `done` are message ids no longer deferred."""
@@ -192,6 +217,39 @@ class State(Protocol):
     async def add_policy(self, policy: Policy) -> None:
         """Add a policy with steps."""
 
+    async def save_user(self, user: User) -> None:
+        """Replace a user that exists."""
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete a user; what was to be told there still is."""
+
+    async def save_policy(self, policy: Policy) -> None:
+        """Replace a policy that exists."""
+
+    async def delete_policy(self, policy_id: str) -> None:
+        """Delete a policy; raises ConflictError where an integration has it."""
+
+    async def groups(self) -> list[Group]:
+        """All recipient groups, by name."""
+
+    async def add_group(self, group: Group) -> None:
+        """Add a recipient group."""
+
+    async def save_group(self, group: Group) -> None:
+        """Replace a recipient group that exists."""
+
+    async def delete_group(self, group_id: str) -> None:
+        """Delete a recipient group."""
+
+    async def windows(self) -> list[Window]:
+        """All maintenance windows, by integration and name; they go with their integration."""
+
+    async def add_window(self, window: Window) -> None:
+        """Add a maintenance window."""
+
+    async def delete_window(self, window_id: str, now: int) -> None:
+        """Delete a maintenance window; for what came in it, it ends `now`."""
+
     # what is listed
     async def cursor(self) -> int:
         """The id of the last message that took effect."""
@@ -224,6 +282,9 @@ class State(Protocol):
     async def deferred(self, limit: int = 100, endpoint_ids: Sequence[str] = ()) -> list[Deferred]:
         """Messages that wait to be read again, oldest first; of these endpoints where any is given."""
 
+    async def next_timer(self) -> int | None:
+        """When the next alert is to be closed for silence, or the next maintenance window with something in it ends."""
+
     # delivery
     async def claim(self, now: int, *, limit: int, per_target: int, lease_until: int) -> list[Notification]:
         """
@@ -233,8 +294,12 @@ class State(Protocol):
         same alert to the same contact are settled, so that an open arrives before its close.
         """
 
-    async def settle(self, attempts: Sequence[tuple[Attempt, Notification]]) -> None:
-        """Record attempts, each with the notification as it left it (status, attempts, due_at, error), and end leases."""
+    async def settle(self, attempts: Sequence[tuple[Attempt | None, Notification]]) -> None:
+        """
+        Record attempts, each with the notification as it left it (status, attempts, due_at, error), and end leases.
+
+        What is withdrawn was not attempted.
+        """
 
     async def release(self) -> None:
         """End all leases: for the one delivery process, when it starts."""

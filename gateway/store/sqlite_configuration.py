@@ -8,15 +8,20 @@ from collections.abc import AsyncIterator, Iterator
 import apsw
 
 from gateway.errors import ConflictError, NotFoundError
-from gateway.models import Contact, Endpoint, Integration, Policy, PolicyStep, User
+from gateway.hours import Window
+from gateway.models import Contact, Endpoint, Group, Integration, Policy, PolicyStep, User
 from gateway.store.sqlite_base import StateFile, Statements
 from gateway.store.sqlite_rows import (
     endpoint_of,
     endpoint_row,
+    group_of,
+    group_row,
     integration_of,
     integration_row,
     json,
     texts,
+    window_of,
+    window_row,
 )
 
 
@@ -96,8 +101,20 @@ class Configuration:
         async with self._configure() as statements:
             with _naming("user", user.name):
                 statements.run("add_user", user.id, user.name, user.created_at)
-                rows = [(c.id, user.id, position, c.kind, c.address) for position, c in enumerate(user.contacts)]
-                statements.each("add_contact", rows)
+                _add_contacts(statements, user)
+
+    async def save_user(self, user: User) -> None:
+        """Replace a user. Raises NotFoundError where there is none, ConflictError where the name is taken."""
+        async with self._configure() as statements:
+            with _naming("user", user.name):
+                if not statements.run("save_user", user.id, user.name, user.created_at):
+                    raise _missing(user.id, "user")
+                statements.run("delete_contacts", user.id)
+                _add_contacts(statements, user)
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete a user with contacts; what was to be told there still is. Raises NotFoundError where there is none."""
+        await self._delete("user", user_id)
 
     async def policies(self) -> list[Policy]:
         """All policies, by name, with their steps in order."""
@@ -114,8 +131,68 @@ class Configuration:
         async with self._configure() as statements:
             with _naming("policy", policy.name):
                 statements.run("add_policy", policy.id, policy.name, policy.created_at)
-                rows = [(policy.id, place, json(step.user_ids), step.after) for place, step in enumerate(policy.steps)]
-                statements.each("add_policy_step", rows)
+                _add_steps(statements, policy)
+
+    async def save_policy(self, policy: Policy) -> None:
+        """Replace a policy. Raises NotFoundError where there is none, ConflictError where the name is taken."""
+        async with self._configure() as statements:
+            with _naming("policy", policy.name):
+                if not statements.run("save_policy", policy.id, policy.name, policy.created_at):
+                    raise _missing(policy.id, "policy")
+                statements.run("delete_policy_steps", policy.id)
+                _add_steps(statements, policy)
+
+    async def delete_policy(self, policy_id: str) -> None:
+        """Delete a policy. Raises NotFoundError where there is none, ConflictError where an integration has it."""
+        try:
+            await self._delete("policy", policy_id)
+        except apsw.ConstraintError:
+            msg = f"the policy {policy_id!r} is that of an integration; give that another one first"
+            raise ConflictError(msg) from None
+
+    async def groups(self) -> list[Group]:
+        """All recipient groups, by name."""
+        return [group_of(row) for row in self._file.read("groups")]
+
+    async def add_group(self, group: Group) -> None:
+        """Add a recipient group. Raises ConflictError where the name is taken."""
+        async with self._configure() as statements:
+            with _naming("recipient_group", group.name):
+                statements.run("add_group", *group_row(group))
+
+    async def save_group(self, group: Group) -> None:
+        """Replace a recipient group. Raises NotFoundError where there is none, ConflictError where the name is taken."""
+        async with self._configure() as statements:
+            with _naming("recipient_group", group.name):
+                if not statements.run("save_group", *group_row(group)):
+                    raise _missing(group.id, "recipient group")
+
+    async def delete_group(self, group_id: str) -> None:
+        """Delete a recipient group. Raises NotFoundError where there is none."""
+        await self._delete("group", group_id)
+
+    async def windows(self) -> list[Window]:
+        """All maintenance windows, by integration and name."""
+        return [window_of(row) for row in self._file.read("windows")]
+
+    async def add_window(self, window: Window) -> None:
+        """Add a maintenance window. Raises ConflictError where its integration has one of that name."""
+        async with self._configure() as statements:
+            with _naming("maintenance_window", window.name):
+                statements.run("add_window", *window_row(window))
+
+    async def delete_window(self, window_id: str, now: int) -> None:
+        """Delete a maintenance window; it ends `now` for what came in it. Raises NotFoundError where there is none."""
+        async with self._configure() as statements:
+            if not statements.run("delete_window", window_id):
+                raise _missing(window_id, "maintenance window")
+            statements.run("end_suppression", window_id, now)
+
+    async def _delete(self, what: str, number: str) -> None:
+        async with self._file.change() as statements:
+            if not statements.run(f"delete_{what}", number):
+                raise _missing(number, what)
+            statements.run("config_changed")
 
     @contextlib.asynccontextmanager
     async def _configure(self) -> AsyncIterator[Statements]:
@@ -124,16 +201,29 @@ class Configuration:
             statements.run("config_changed")
 
 
+def _add_contacts(statements: Statements, user: User) -> None:
+    rows = [(c.id, user.id, position, c.kind, c.address) for position, c in enumerate(user.contacts)]
+    statements.each("add_contact", rows)
+
+
+def _add_steps(statements: Statements, policy: Policy) -> None:
+    rows = [(policy.id, place, json(step.user_ids), step.after) for place, step in enumerate(policy.steps)]
+    statements.each("add_policy_step", rows)
+
+
 @contextlib.contextmanager
 def _naming(what: str, name: str) -> Iterator[None]:
     # SQLite says which column is taken, not that of which thing; a foreign key it does not name at all.
     try:
         yield
     except apsw.ConstraintError as error:
+        column = f": {what}.name"
+        what = what.replace("_", " ")
         if str(error).startswith("FOREIGN KEY"):
-            msg = f"{what} {name!r}: the endpoint or the policy that it names does not exist; add that first"
+            needed = "integration" if what == "maintenance window" else "endpoint or the policy"
+            msg = f"{what} {name!r}: the {needed} that it names does not exist; add that first"
             raise NotFoundError(msg) from None
-        if str(error).endswith(f": {what}.name"):
+        if str(error).endswith((column, ", maintenance_window.name")):
             msg = f"{what} {name!r}: that name is taken; choose another one"
             raise ConflictError(msg) from None
         column = str(error).rpartition(": ")[2]

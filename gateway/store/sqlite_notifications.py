@@ -16,6 +16,7 @@ from gateway.store.sqlite_base import StateFile, Statements
 from gateway.store.sqlite_rows import Row, attempt_of, attempt_row, notification_of, notification_row
 
 END_OF_TIME = 1 << 62
+WITHDRAWN = "the alert was taken or closed before it was due"
 
 
 def write_notifications(statements: Statements, notifications: Sequence[Notification]) -> None:
@@ -24,6 +25,12 @@ def write_notifications(statements: Statements, notifications: Sequence[Notifica
     statements.each("add_target", targets)
     numbers = statements.each("write_notification", [notification_row(n) for n in notifications])
     _derive(statements, statements.each("queue", numbers))
+
+
+def withdraw(statements: Statements, alert_ids: Sequence[int], now: int) -> None:
+    """Withdraw what is not due yet of these alerts' openings, in a change under way; nobody has claimed it."""
+    numbers = statements.each("withdraw", [(alert_id, now, WITHDRAWN) for alert_id in dict.fromkeys(alert_ids)])
+    _derive(statements, statements.each("unqueue", numbers))
 
 
 def _derive(statements: Statements, touched: Iterable[Row]) -> None:
@@ -53,8 +60,8 @@ class Notifications:
             statements.each("retarget", set(targets))
             return [notification_of(row) for row in statements.each("notification", [(number,) for number in numbers])]
 
-    async def settle(self, attempts: Sequence[tuple[Attempt, Notification]]) -> None:
-        """Record attempts, each with the notification as it left it, and end the leases."""
+    async def settle(self, attempts: Sequence[tuple[Attempt | None, Notification]]) -> None:
+        """Record attempts, each with the notification as it left it, and end the leases; what is withdrawn had none."""
         if not attempts:
             return
         async with self._file.change() as statements:
@@ -63,7 +70,8 @@ class Notifications:
                 numbers = statements.rows("settle", n.id, n.status, n.attempts, n.due_at, n.finished_at, n.error)
                 if numbers:  # else it was deleted meanwhile
                     touched += statements.rows("queue" if n.status == "pending" else "unqueue", *numbers[0])
-                    statements.run("write_attempt", *attempt_row(attempt))
+                    if attempt is not None:
+                        statements.run("write_attempt", *attempt_row(attempt))
             _derive(statements, touched)
 
     async def release(self) -> None:

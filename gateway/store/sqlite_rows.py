@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.hours import Window
 from gateway.models import (
     Alert,
     AlertKey,
@@ -16,8 +17,12 @@ from gateway.models import (
     Deferred,
     Endpoint,
     EventRecord,
+    Group,
     Integration,
     Notification,
+    Reading,
+    Routing,
+    Suppressed,
 )
 
 Row = tuple[Any, ...]
@@ -36,6 +41,8 @@ def texts(stored: str) -> tuple[str, ...]:
 def key_hash(key: AlertKey) -> bytes:
     """16 bytes that stand for a key of any length; each part goes in with its length, so that no two keys are alike."""
     parts = [part.encode() for part in (key.endpoint_id, key.source, key.source_name, key.source_id)]
+    if key.scope:
+        parts.append(key.scope.encode())
     return hashlib.blake2b(b"".join([b"%d:%b" % (len(part), part) for part in parts]), digest_size=16).digest()
 
 
@@ -46,13 +53,15 @@ def endpoint_row(endpoint: Endpoint) -> Row:
 
 def endpoint_of(row: Row) -> Endpoint:
     """The endpoint of a row."""
-    return Endpoint(**dict(zip(Endpoint.__struct_fields__, row, strict=True)))
+    fields = dict(zip(Endpoint.__struct_fields__, row, strict=True))
+    fields["fan_out"] = bool(fields["fan_out"])
+    return Endpoint(**fields)
 
 
 def integration_row(integration: Integration) -> Row:
     """The row of an integration."""
-    *head, settings, created_at, updated_at = msgspec.structs.astuple(integration)
-    return (*head, json(settings), created_at, updated_at)
+    *head, settings, created_at, updated_at, group_ids, user_ids = msgspec.structs.astuple(integration)
+    return (*head, json(settings), created_at, updated_at, json(group_ids), json(user_ids))
 
 
 def integration_of(row: Row) -> Integration:
@@ -60,13 +69,59 @@ def integration_of(row: Row) -> Integration:
     fields = dict(zip(Integration.__struct_fields__, row, strict=True))
     fields["enabled"] = bool(fields["enabled"])
     fields["settings"] = msgspec.json.decode(fields["settings"])
+    fields["group_ids"], fields["user_ids"] = texts(fields["group_ids"]), texts(fields["user_ids"])
     return Integration(**fields)
+
+
+def group_row(group: Group) -> Row:
+    """The row of a recipient group."""
+    return group.id, group.name, json(group.user_ids), group.created_at
+
+
+def group_of(row: Row) -> Group:
+    """The recipient group of a row."""
+    number, name, user_ids, created_at = row
+    return Group(id=number, name=name, user_ids=texts(user_ids), created_at=created_at)
+
+
+def window_row(window: Window) -> Row:
+    """The row of a maintenance window."""
+    fields = msgspec.structs.asdict(window)
+    fields["days"] = json(window.days)
+    return tuple(fields.values())
+
+
+def window_of(row: Row) -> Window:
+    """The maintenance window of a row."""
+    fields = dict(zip(Window.__struct_fields__, row, strict=True))
+    fields["days"], fields["reopen"] = texts(fields["days"]), bool(fields["reopen"])
+    return Window(**fields)
+
+
+def suppressed_row(suppressed: Suppressed) -> Row:
+    """The row of a problem in a maintenance window; the hash of its key comes first."""
+    key, integration_id, window_id, until, message_id, reading = msgspec.structs.astuple(suppressed)
+    return key_hash(key), json(key), integration_id, window_id, until, message_id, json(reading)
+
+
+def suppressed_of(row: Row) -> Suppressed:
+    """The problem in a maintenance window of a row, which has no hash."""
+    key, integration_id, window_id, until, message_id, reading = row
+    return Suppressed(
+        key=msgspec.json.decode(key, type=AlertKey),
+        integration_id=integration_id,
+        window_id=window_id,
+        until=until,
+        message_id=message_id,
+        reading=msgspec.json.decode(reading, type=Reading),
+    )
 
 
 def alert_row(alert: Alert) -> Row:
     """The row of an alert; the hash of its key comes after the id."""
     number, *values = msgspec.structs.astuple(alert)
-    values[TAGS - 1] = json(alert.tags)
+    for at in _AS_JSON:
+        values[at - 1] = json(values[at - 1])
     return (number, key_hash(alert.key), *values)
 
 
@@ -74,6 +129,12 @@ def alert_of(row: Row) -> Alert:
     """The alert of a row, which has no hash."""
     fields = dict(zip(Alert.__struct_fields__, row, strict=True))
     fields["tags"] = texts(fields["tags"])
+    if fields["custom"] != "{}":
+        fields["custom"] = msgspec.json.decode(fields["custom"])
+    else:
+        del fields["custom"]
+    fields["routing"] = msgspec.json.decode(fields["routing"], type=Routing)
+    fields["openings"] = msgspec.json.decode(fields["openings"], type=tuple[int, ...])
     return Alert(**fields)
 
 
@@ -165,4 +226,4 @@ def attempt_of(row: Row) -> Attempt:
     return Attempt(**dict(zip(Attempt.__struct_fields__, row, strict=True)))
 
 
-TAGS = Alert.__struct_fields__.index("tags")
+_AS_JSON = tuple(Alert.__struct_fields__.index(name) for name in ("tags", "custom", "routing", "openings"))

@@ -20,12 +20,13 @@ from gateway.models import (
     Deferred,
     EventRecord,
     Outcome,
+    Suppressed,
 )
 from gateway.store.base import Changes, Counts
 from gateway.store.sqlite_base import StateFile, Statements
 from gateway.store.sqlite_configuration import Configuration
 from gateway.store.sqlite_file import STATE, open_file, queries
-from gateway.store.sqlite_notifications import Notifications, write_notifications
+from gateway.store.sqlite_notifications import Notifications, withdraw, write_notifications
 from gateway.store.sqlite_rows import (
     Row,
     alert_of,
@@ -38,9 +39,12 @@ from gateway.store.sqlite_rows import (
     event_row,
     json,
     key_hash,
+    suppressed_of,
+    suppressed_row,
 )
 
 NO_ID = 1 << 62
+OPENINGS_KEPT = 7 * 86_400_000
 STATUSES: tuple[AlertStatus, ...] = get_args(AlertStatus)
 
 
@@ -68,6 +72,27 @@ class SqliteTransaction:
         """The id that the next new alert takes; none is given twice."""
         return int(self._statements.value("next_alert_id"))
 
+    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
+        """The newest open alert of this group that is no part of another one, opened after that instant."""
+        row = self._statements.row("group_leader", integration_id, group_key, after)
+        return alert_of(row) if row else None
+
+    async def group_members(self, leader_id: int) -> list[Alert]:
+        """The open alerts that are told as part of this one, oldest first."""
+        return [alert_of(row) for row in self._statements.rows("group_members", leader_id)]
+
+    async def openings(self, key: AlertKey, *, after: int) -> list[int]:
+        """When alerts of this key were opened, after that instant."""
+        return [row[0] for row in self._statements.rows("openings", key_hash(key), after)]
+
+    async def silent(self, now: int, limit: int) -> list[Alert]:
+        """Open alerts whose `close_at` has come, earliest first."""
+        return [alert_of(row) for row in self._statements.rows("silent", now, limit)]
+
+    async def suppressed(self, now: int, limit: int) -> list[Suppressed]:
+        """What came in maintenance windows that have ended by now."""
+        return [suppressed_of(row) for row in self._statements.rows("suppressed", now, limit)]
+
     async def write(self, changes: Changes) -> None:
         """Write them, as in `base.Transaction`. The block ends with StoreError where a key has two open alerts."""
         statements = self._statements
@@ -79,6 +104,13 @@ class SqliteTransaction:
         statements.each("write_event", [event_row(event) for event in changes.events])
         statements.each("undefer", [(message_id,) for message_id in changes.done])
         statements.each("write_deferred", [deferred_row(deferred) for deferred in changes.deferred])
+        if changes.withdrawn:
+            withdraw(statements, changes.withdrawn, changes.at)
+        for key, at in changes.openings:
+            statements.run("forget_openings", key_hash(key), at - OPENINGS_KEPT)
+            statements.run("write_opening", key_hash(key), at)
+        statements.each("suppress", [suppressed_row(one) for one in changes.suppressed])
+        statements.each("unsuppress", [(key_hash(key),) for key in changes.unsuppressed])
         if changes.notifications:
             write_notifications(statements, changes.notifications)
         if changes.cursor is not None:
@@ -178,6 +210,11 @@ class SqliteState(Configuration, Notifications):
         else:
             rows = self._file.read("deferred", limit)
         return [deferred_of(row) for row in rows]
+
+    async def next_timer(self) -> int | None:
+        """When the next alert is to be closed for silence, or the next maintenance window with something in it ends."""
+        instants = [instant for instant in self._file.read("next_timer")[0] if instant is not None]
+        return min(instants, default=None)
 
     async def counts(self) -> Counts:
         """Figures for the health pages, without counting. Outcomes only add up, also when old events are deleted."""

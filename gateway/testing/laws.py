@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from gateway.config import nearest
+from gateway.directory import key_of
 from gateway.errors import GatewayError, TemplateError, UnreadableError
 from gateway.mapping import Hole
 from gateway.models import AlertKey, Event, Reading
-from gateway.pipeline import key_of
 from gateway.rulebook import Rulebook
 from gateway.rules import EVENT_FIELDS, Condition, compile_condition
 from gateway.template import Request, TemplateFile, TemplateFolder, describe

@@ -52,7 +52,9 @@ def set_up(gateway: RunningGateway, template: str, settings: Path | None = None)
     file = gateway.data.parent / "secret"
     file.write_text(SECRET)
     more = [] if settings is None else ["--settings", str(settings)]
-    made = gateway.cli("integrations", "add", template, "--name", f"Trial of {template}", "--secret-file", str(file), *more)
+    made = gateway.cli(
+        "integrations", "add", template, "--name", f"Trial of {template}", "--secret-file", str(file), *more
+    )
     url = gateway.at(made["endpoint_url"])
     readme = (ROOT / "plugins" / template / "README.md").read_text().replace("{endpoint_url}", url)
     return Setup(url, code_of(readme.replace("<the secret>", SECRET)))
@@ -60,9 +62,7 @@ def set_up(gateway: RunningGateway, template: str, settings: Path | None = None)
 
 def code_of(readme: str) -> list[str]:
     """The fenced blocks of a page, without the indentation of the list that they stand in."""
-    return [
-        re.sub(rf"^{match['indent']}", "", match["text"], flags=re.MULTILINE) for match in _FENCE.finditer(readme)
-    ]
+    return [re.sub(rf"^{match['indent']}", "", match["text"], flags=re.MULTILINE) for match in _FENCE.finditer(readme)]
 
 
 def outcomes(gateway: RunningGateway) -> list[str]:

@@ -6,34 +6,40 @@ SELECT max(coalesce((SELECT max(id) FROM alert), 0), (SELECT value FROM meta WHE
 
 -- name: alert
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
-    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
 FROM alert WHERE id = ?
 
 -- name: open_alert
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
-    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
 FROM alert WHERE key = ? AND status <> 'closed'
 
 -- name: alerts
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
-    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
 FROM alert WHERE id < ?1 ORDER BY id DESC LIMIT ?2
 
 -- name: alerts_of_status
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
-    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
 FROM alert INDEXED BY alert_status WHERE id < ?1 AND status = ?3 ORDER BY id DESC LIMIT ?2
 
 -- name: alerts_of_integration
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
-    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
 FROM alert INDEXED BY alert_integration WHERE id < ?1 AND status = ?3 AND integration_id = ?4 ORDER BY id DESC LIMIT ?2
 
 -- name: write_alert
 INSERT INTO alert
     (id, key, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
-    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     key = excluded.key, endpoint_id = excluded.endpoint_id, integration_id = excluded.integration_id,
     status = excluded.status, source = excluded.source, source_name = excluded.source_name,
@@ -41,7 +47,10 @@ ON CONFLICT (id) DO UPDATE SET
     severity = excluded.severity, subject = excluded.subject, description = excluded.description,
     short_text = excluded.short_text, assignee = excluded.assignee, topic = excluded.topic, tags = excluded.tags,
     count = excluded.count, changes = excluded.changes, occurred_at = excluded.occurred_at,
-    opened_at = excluded.opened_at, updated_at = excluded.updated_at, closed_at = excluded.closed_at
+    opened_at = excluded.opened_at, updated_at = excluded.updated_at, closed_at = excluded.closed_at,
+    custom = excluded.custom, scope = excluded.scope, routing = excluded.routing, told_at = excluded.told_at,
+    openings = excluded.openings, group_key = excluded.group_key, leader_id = excluded.leader_id,
+    close_at = excluded.close_at
 
 -- name: write_change
 INSERT INTO change (alert_id, seq, at, kind, actor, message_id, text, severity, source_status)
@@ -93,3 +102,51 @@ SELECT count(*) FROM deferred
 
 -- name: oldest_due
 SELECT min(due_at) FROM pending
+
+-- name: group_leader
+SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
+FROM alert INDEXED BY alert_group
+WHERE integration_id = ?1 AND group_key = ?2 AND leader_id IS NULL AND status <> 'closed' AND opened_at > ?3
+ORDER BY id DESC LIMIT 1
+
+-- name: group_members
+SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
+FROM alert INDEXED BY alert_leader
+WHERE leader_id = ? AND leader_id IS NOT NULL AND status <> 'closed' ORDER BY id
+
+-- name: silent
+SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
+    subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
+    custom, scope, routing, told_at, openings, group_key, leader_id, close_at
+FROM alert INDEXED BY alert_close_at
+WHERE close_at IS NOT NULL AND close_at <= ?1 AND status <> 'closed' ORDER BY close_at, id LIMIT ?2
+
+-- name: next_timer
+SELECT (SELECT min(close_at) FROM alert INDEXED BY alert_close_at WHERE close_at IS NOT NULL AND status <> 'closed'),
+    (SELECT min(until) FROM suppressed)
+
+-- name: openings
+SELECT at FROM opening WHERE key_hash = ?1 AND at > ?2 ORDER BY at
+
+-- name: write_opening
+INSERT INTO opening (key_hash, at) VALUES (?, ?) ON CONFLICT DO NOTHING
+
+-- name: forget_openings
+DELETE FROM opening WHERE key_hash = ? AND at < ?
+
+-- name: suppress
+INSERT INTO suppressed (key_hash, key, integration_id, window_id, until, message_id, reading) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key_hash) DO UPDATE SET
+    integration_id = excluded.integration_id, window_id = excluded.window_id, until = excluded.until,
+    message_id = excluded.message_id, reading = excluded.reading
+
+-- name: unsuppress
+DELETE FROM suppressed WHERE key_hash = ?
+
+-- name: suppressed
+SELECT key, integration_id, window_id, until, message_id, reading FROM suppressed WHERE until <= ?1
+ORDER BY until, message_id LIMIT ?2

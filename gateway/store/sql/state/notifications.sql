@@ -93,3 +93,8 @@ FROM attempt WHERE notification_id = ? ORDER BY id
 UPDATE notification SET status = 'pending', attempts = 0, due_at = ?2, finished_at = NULL
 WHERE id = ?1 AND status = 'dead'
 RETURNING n
+
+-- name: withdraw
+UPDATE notification SET status = 'withdrawn', finished_at = ?2, error = ?3
+WHERE alert_id = ?1 AND status = 'pending' AND kind = 'opened' AND attempts = 0 AND due_at > ?2
+RETURNING n

@@ -1,0 +1,315 @@
+"""
+The alerts that one step changes: opened, appended to, closed, grouped; and who is told of it. Pure decisions; no I/O.
+
+A working copy in memory: what one message of a batch did, the next one finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.advanced import Advanced
+from gateway.clock import in_words
+from gateway.directory import Directory
+from gateway.escalation import has_later, notifications_of
+from gateway.hours import next_start
+from gateway.models import Alert, AlertKey, Change, ChangeKind, Event, Integration, Reading
+from gateway.pacing import at_event, at_opening, is_repeated, remembered
+from gateway.routing import routing_of
+from gateway.store.base import Changes
+
+SELF = "Alert Gateway"
+"""The Source of alerts that the gateway opens about itself, and the actor of what it does by itself."""
+_SAID = ("source_url", "source_status", "assignee", "topic")
+_TEXTS = ("subject", "description", "short_text")
+
+
+class Known(msgspec.Struct, kw_only=True):
+    """
+    What the state knows that a plan needs: open alerts by key, the leaders of groups, and when alerts were opened before.
+
+    `leaders` are by integration and group key, `members` by the id of their leader. `recall` looks it all up.
+    """
+
+    alerts: Mapping[AlertKey, Alert] = {}
+    leaders: Mapping[tuple[str, str], Alert] = {}
+    members: Mapping[int, Sequence[Alert]] = {}
+    openings: Mapping[AlertKey, Sequence[int]] = {}
+
+
+class Cause(msgspec.Struct, kw_only=True):
+    """
+    What a change comes from. `actor` is who made it; `message_id` is that of the message that did.
+
+    `integration` is that of the alert, None where it was deleted: nobody is told then.
+    """
+
+    actor: str
+    integration: Integration | None = None
+    message_id: int | None = None
+
+
+class Alerts:
+    """
+    Alerts as a step of the pipeline finds and leaves them.
+
+    `known` is what the state knows, `next_id` the id of the next new alert.
+    """
+
+    def __init__(self, known: Known, next_id: int, directory: Directory, now: int) -> None:
+        self.changes = Changes(at=now)
+        self._open = dict(known.alerts)
+        self._leaders = dict(known.leaders)
+        self._members = {number: list(members) for number, members in known.members.items()}
+        self._openings = {key: list(instants) for key, instants in known.openings.items()}
+        self._next_id = next_id
+        self._directory = directory
+        self._now = now
+        self._alerts: dict[int, Alert] = {}
+
+    def find(self, *keys: AlertKey) -> Alert | None:
+        """The open alert of the first of these keys that has one."""
+        return next((self._open[key] for key in keys if key in self._open), None)
+
+    def finish(self) -> Changes:
+        """All changes, each alert as it is at the end."""
+        self.changes.alerts = list(self._alerts.values())
+        return self.changes
+
+    def opened(
+        self,
+        key: AlertKey,
+        reading: Reading,
+        event: Event,
+        integration: Integration,
+        cause: Cause,
+        occurred_at: int | None,
+        trace: list[str],
+    ) -> Alert:
+        """Open an alert of this key; what decides who is told, and when, is added to `trace`."""
+        advanced = self._directory.advanced_of(integration)
+        routing, lines = routing_of(reading, integration, self._directory, self._now)
+        trace += lines
+        alert = Alert(
+            id=self._next_id,
+            endpoint_id=key.endpoint_id,
+            integration_id=integration.id,
+            status="open",
+            source=key.source,
+            source_name=key.source_name,
+            source_id=key.source_id,
+            source_url=event.source_url,
+            source_status=event.source_status,
+            severity=reading.severity or reading.default_severity,
+            subject=event.subject or f"{event.source_name or event.source}: {event.source_id}"[:1000],
+            description=event.description,
+            short_text=event.short_text,
+            assignee=event.assignee,
+            topic=event.topic,
+            tags=event.tags,
+            occurred_at=occurred_at,
+            opened_at=self._now,
+            updated_at=self._now,
+            changes=0,
+            custom=event.custom,
+            scope=key.scope,
+            routing=routing,
+            openings=remembered(advanced.delay, (), self._now),
+            close_at=self._close_at(advanced),
+        )
+        self._next_id += 1
+        alert = self._paced(alert, reading, advanced, trace)
+        return self.put(alert, "opened", cause, text=event.subject, source_status=event.source_status)
+
+    def _paced(self, alert: Alert, reading: Reading, advanced: Advanced, trace: list[str]) -> Alert:
+        """The alert with when people are told of it: at once, later, or as part of another."""
+        replace = msgspec.structs.replace
+        if reading.acknowledged:
+            trace.append("acknowledged already: it is assigned, and nobody is told")
+            return replace(alert, status="assigned", assignee=alert.assignee or self._named(alert.integration_id))
+        if alert.source == SELF:
+            return replace(alert, told_at=self._now)
+        delay = advanced.delay
+        earlier: Sequence[int] = ()
+        if delay.flapping is not None:
+            earlier = self._openings.setdefault(alert.key, [])
+        told_at, why = at_opening(delay, self._now, earlier)
+        if delay.flapping is not None:
+            self._openings[alert.key].append(self._now)
+            self.changes.openings.append((alert.key, self._now))
+        if why is not None:
+            trace.append(why)
+        alert = replace(alert, told_at=told_at)
+        if advanced.group is None or reading.group_key is None:
+            return alert
+        alert = replace(alert, group_key=reading.group_key)
+        place = alert.integration_id, reading.group_key
+        leader = self._leaders.get(place)
+        if leader is not None:
+            leader = self._alerts.get(leader.id, leader)
+        window = advanced.group.within_ms
+        if leader is None or leader.status == "closed" or leader.opened_at <= self._now - window:
+            self._leaders[place] = alert
+            return alert
+        trace.append(
+            f"group: alert {leader.id} of the same {', '.join(advanced.group.by)} opened within {in_words(window)}; "
+            "this one is told as part of it"
+        )
+        self._members.setdefault(leader.id, []).append(alert)
+        return replace(alert, told_at=None, leader_id=leader.id)
+
+    def changed(
+        self,
+        alert: Alert,
+        kind: ChangeKind,
+        reading: Reading,
+        event: Event,
+        integration: Integration,
+        cause: Cause,
+        occurred_at: int | None,
+        trace: list[str],
+    ) -> Alert:
+        """Append to an open alert, update it or close it (`kind`) by what an event says."""
+        advanced = self._directory.advanced_of(integration)
+        said: dict[str, Any] = {name: value for name in _SAID if (value := getattr(event, name)) is not None}
+        if kind == "closed":
+            # A recovery's words are on the timeline; the alert keeps saying what was wrong.
+            said |= {"status": "closed", "closed_at": self._now, "close_at": None}
+        else:
+            said |= {name: value for name in _TEXTS if (value := getattr(event, name)) is not None}
+            said["close_at"] = self._close_at(advanced)
+            if event.tags:
+                said["tags"] = event.tags
+            if event.custom:
+                said["custom"] = {**alert.custom, **event.custom}
+            if reading.severity is not None:
+                said["severity"] = reading.severity
+        telling: ChangeKind | None = None
+        if kind == "appended":
+            telling, told = self._counted(alert, advanced, trace)
+            said |= told
+        if occurred_at is not None:
+            said["occurred_at"] = occurred_at
+        assigned = reading.acknowledged and kind != "closed" and alert.status == "open"
+        if assigned:
+            trace.append("acknowledged: it is assigned, and nobody more is told")
+            said |= {"status": "assigned", "assignee": event.assignee or cause.actor}
+        alert = msgspec.structs.replace(alert, **said)
+        kind = "assigned" if assigned else kind
+        return self.put(alert, kind, cause, text=event.subject, source_status=event.source_status, telling=telling)
+
+    def _counted(self, alert: Alert, advanced: Advanced, trace: list[str]) -> tuple[ChangeKind | None, dict[str, Any]]:
+        """What one more opening event means for who is told: what they are told now, and what changes of the alert."""
+        count, delay = alert.count + 1, advanced.delay
+        openings = remembered(delay, alert.openings, self._now)
+        said: dict[str, Any] = {"count": count, "openings": openings}
+        if alert.status != "open" or alert.leader_id is not None:
+            return None, said
+        if alert.told_at is None and openings:
+            said["told_at"], why = at_event(delay, self._now, openings)
+            if why is not None:
+                trace.append(why)
+            if said["told_at"] is None:
+                return None, said
+            trace.append(f"delay: this is opening event {count}, so people are told")
+            return "opened", said
+        if alert.told_at is not None and alert.told_at <= self._now and is_repeated(delay, count):
+            trace.append(f"delay: this is opening event {count}, so people are told again")
+            return "appended", said
+        return None, said
+
+    def put(
+        self,
+        alert: Alert,
+        kind: ChangeKind,
+        cause: Cause,
+        *,
+        text: str | None = None,
+        source_status: str | None = None,
+        telling: ChangeKind | None = None,
+    ) -> Alert:
+        """Take an alert over as it is now, with a line on its timeline, and tell people where that is due."""
+        alert = msgspec.structs.replace(alert, changes=alert.changes + 1, updated_at=self._now)
+        self._alerts[alert.id] = alert
+        if alert.status == "closed":
+            self._open.pop(alert.key, None)
+        else:
+            self._open[alert.key] = alert
+        change = Change(
+            alert_id=alert.id,
+            seq=alert.changes,
+            at=self._now,
+            kind=kind,
+            actor=cause.actor,
+            message_id=cause.message_id,
+            text=text,
+            severity=alert.severity,
+            source_status=source_status,
+        )
+        self.changes.timeline.append(change)
+        people = self._directory.people
+        if kind in ("closed", "assigned") and has_later(alert, people, self._now):
+            self.changes.withdrawn.append(alert.id)
+        if telling is not None or kind in ("opened", "closed"):
+            self.changes.notifications += notifications_of(
+                change, alert, cause.integration, people, now=self._now, kind=telling
+            )
+        if kind == "closed" and alert.group_key is not None and alert.leader_id is None:
+            self._succeed(alert, cause.integration)
+        return alert
+
+    def _succeed(self, leader: Alert, integration: Integration | None) -> None:
+        """The leader of a group is closed: the oldest that is open takes its place, and people are told of that one."""
+        members = [self._alerts.get(member.id, member) for member in self._members.pop(leader.id, [])]
+        members = [member for member in members if member.status != "closed" and member.leader_id == leader.id]
+        if not members:
+            return
+        first, *rest = members
+        told_at = None
+        if first.status == "open":
+            hours = self._directory.advanced_of(integration).delay.support_hours if integration is not None else ()
+            told_at = next_start(hours, self._now)
+        text = f"alert {leader.id}, which it was told as part of, is closed"
+        cause = Cause(actor=SELF, integration=integration)
+        promoted = msgspec.structs.replace(first, leader_id=None, told_at=told_at)
+        promoted = self.put(promoted, "updated", cause, text=text, telling="opened")
+        if promoted.group_key is not None:
+            self._leaders[promoted.integration_id, promoted.group_key] = promoted
+        self._members[promoted.id] = [msgspec.structs.replace(member, leader_id=promoted.id) for member in rest]
+        for member in self._members[promoted.id]:
+            self._alerts[member.id] = member
+            self._open[member.key] = member
+
+    def _close_at(self, advanced: Advanced) -> int | None:
+        after = advanced.close_after_ms
+        return None if after is None else self._now + after
+
+    def _named(self, integration_id: str) -> str:
+        for integrations in self._directory.integrations.values():
+            for one in integrations:
+                if one.id == integration_id:
+                    return one.name
+        return SELF
+
+    def close_silent(self, alert: Alert, integration: Integration | None) -> None:
+        """Close an alert of which nothing was heard for as long as its integration says."""
+        silence = in_words(self._now - alert.updated_at)
+        self.close(
+            alert, Cause(actor=SELF, integration=integration), text=f"closed: nothing was heard of it for {silence}"
+        )
+
+    def close(self, alert: Alert, cause: Cause, *, text: str | None) -> Alert:
+        """Close an alert for another reason than an event's."""
+        alert = self._alerts.get(alert.id, alert)
+        if alert.status == "closed":
+            return alert
+        closed = msgspec.structs.replace(alert, status="closed", closed_at=self._now, close_at=None)
+        return self.put(closed, "closed", cause, text=text)
+
+    def assign(self, alert: Alert, cause: Cause, *, to: str) -> Alert:
+        """Say who takes care of an alert; nobody more is told that it opened."""
+        assigned = msgspec.structs.replace(alert, status="assigned", assignee=to)
+        return self.put(assigned, "assigned", cause, text=f"assigned to {to}")

@@ -1,0 +1,215 @@
+"""
+Hours of the week and maintenance windows: whether an instant lies in them, and when they begin next.
+
+They are kept in local time of a named zone, so that nine o'clock stays nine o'clock when the clocks are changed. An hour that
+a change of clocks leaves out is taken as the one after it; of one that comes twice, the first is meant.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Literal, get_args
+
+import msgspec
+
+from gateway.errors import SettingsError
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Repeat = Literal["once", "daily", "weekly", "monthly"]
+DAYS: tuple[Day, ...] = get_args(Day)
+
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+_MOMENT = "%Y-%m-%dT%H:%M"
+_DAY_MINUTES = 24 * 60
+_MOST_DAYS = {"daily": 1, "weekly": 7, "monthly": 28, "once": 366}
+"""How many days a window of each kind may last: it ends before it begins again."""
+
+
+class Hours(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"from_": "from"}
+):
+    """Hours of the week. Where `from` is later than `to` they go on after midnight, into the next day."""
+
+    zone: str
+    """The time zone that they are meant in: `Europe/Berlin`, `UTC`."""
+    days: tuple[Day, ...] = DAYS
+    """The days on which they begin; all where it is left out."""
+    from_: str = "00:00"
+    """When they begin, `HH:MM`."""
+    to: str = "24:00"
+    """When they end, `HH:MM`; that minute is not theirs."""
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A maintenance window of an integration: as long as it lasts, no new alerts are opened.
+
+    `starts` and `ends` are those of the first, in local time, `2026-11-25T22:00`. `days` are a weekly one's. With `reopen`,
+    what is still a problem when it ends opens an alert then.
+    """
+
+    id: str
+    integration_id: str
+    name: str
+    starts: str
+    ends: str
+    zone: str
+    repeat: Repeat = "once"
+    days: tuple[Day, ...] = ()
+    reopen: bool = False
+    created_at: int
+
+
+def check_zone(name: str) -> None:
+    """Raise SettingsError where there is no such time zone."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        msg = f"there is no time zone {name!r}; write Europe/Berlin, America/New_York or UTC"
+        raise SettingsError(msg) from None
+
+
+def check_hours(hours: Hours) -> None:
+    """Raise SettingsError where they are none: no such zone, no time of day, no day, nothing between `from` and `to`."""
+    check_zone(hours.zone)
+    for key, text in (("from", hours.from_), ("to", hours.to)):
+        if not _TIME.fullmatch(text) or (key == "from" and text == "24:00"):
+            msg = f"`{key}` is {text!r}; write a time of day, 09:00 or 17:30"
+            raise SettingsError(msg)
+    if not hours.days:
+        msg = f"`days` is empty; name some of {', '.join(DAYS)}, or leave it out for all"
+        raise SettingsError(msg)
+    if hours.from_ == hours.to:
+        msg = f"`from` and `to` are both {hours.to}; leave both out for the whole day"
+        raise SettingsError(msg)
+
+
+def within(hours: Hours, now: int) -> bool:
+    """Whether an instant lies in these hours."""
+    local = _local(now, hours.zone)
+    minute, today = local.hour * 60 + local.minute, local.weekday()
+    start, end = _minutes(hours.from_), _minutes(hours.to)
+    if start < end:
+        return DAYS[today] in hours.days and start <= minute < end
+    return (DAYS[today] in hours.days and minute >= start) or (DAYS[today - 1] in hours.days and minute < end)
+
+
+def within_any(many: Sequence[Hours], now: int) -> Hours | None:
+    """The first of these hours in which an instant lies."""
+    return next((hours for hours in many if within(hours, now)), None)
+
+
+def next_start(many: Sequence[Hours], now: int) -> int:
+    """When the next of these hours begin; `now` where it lies in some, or where there are none."""
+    if not many or within_any(many, now):
+        return now
+    starts = []
+    for hours in many:
+        today = _local(now, hours.zone).date()
+        for ahead in range(9):
+            day = today + timedelta(days=ahead)
+            start = _instant(day, _minutes(hours.from_), hours.zone)
+            if start > now and DAYS[day.weekday()] in hours.days:
+                starts.append(start)
+                break
+    return min(starts)
+
+
+def said(hours: Hours) -> str:
+    """Hours in words: `mon, tue 09:00-17:00 Europe/Berlin`."""
+    days = "every day" if set(hours.days) == set(DAYS) else ", ".join(day for day in DAYS if day in hours.days)
+    return f"{days} {hours.from_}-{hours.to} {hours.zone}"
+
+
+def check_window(window: Window) -> None:
+    """Raise SettingsError where it is none: no such zone or time, an end before the start, too long to begin again."""
+    check_zone(window.zone)
+    for key, text in (("the start", window.starts), ("the end", window.ends)):
+        if _moment(text) is None:
+            msg = f"{key} of a window is {text!r}; write a local time, 2026-11-25T22:00"
+            raise SettingsError(msg)
+    start, end = _bounds(window)
+    if end <= start:
+        msg = f"the window ends at {window.ends}, before it starts at {window.starts}"
+        raise SettingsError(msg)
+    if end - start > timedelta(days=_MOST_DAYS[window.repeat]):
+        most = _MOST_DAYS[window.repeat]
+        msg = f"a {window.repeat} window lasts at most {most} day{'s' if most > 1 else ''}; this one is longer"
+        raise SettingsError(msg)
+    if bool(window.days) and window.repeat != "weekly":
+        msg = f"days are those of a weekly window; this one is {window.repeat}"
+        raise SettingsError(msg)
+
+
+def active_until(window: Window, now: int) -> int | None:
+    """When the window ends in which an instant lies; None where it lies in none."""
+    start, end = _bounds(window)
+    for day in _starts_around(window, now):
+        begins = _instant_of(datetime.combine(day, start.time()), window.zone)
+        ends = _instant_of(datetime.combine(day, start.time()) + (end - start), window.zone)
+        if begins <= now < ends:
+            return ends
+    return None
+
+
+def is_past(window: Window, now: int) -> bool:
+    """Whether a window is over and does not come again."""
+    return window.repeat == "once" and _instant_of(_bounds(window)[1], window.zone) <= now
+
+
+def _starts_around(window: Window, now: int) -> list[date]:
+    """The days on which a window begins that might still last."""
+    start, end = _bounds(window)
+    if window.repeat == "once":
+        return [start.date()]
+    today = _local(now, window.zone).date()
+    days = (today - timedelta(days=back) for back in range((end - start).days + 2))
+    return [day for day in days if day >= start.date() and _recurs(window, start.date(), day)]
+
+
+def _recurs(window: Window, first: date, day: date) -> bool:
+    if window.repeat == "daily":
+        return True
+    if window.repeat == "weekly":
+        return DAYS[day.weekday()] in (window.days or (DAYS[first.weekday()],))
+    last = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    return day.day == min(first.day, last.day)  # the 31st is the last day of a shorter month
+
+
+def _bounds(window: Window) -> tuple[datetime, datetime]:
+    start, end = _moment(window.starts), _moment(window.ends)
+    if start is None or end is None:
+        msg = f"the window {window.name!r} has no times that can be read"
+        raise SettingsError(msg)
+    return start, end
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, _MOMENT)  # noqa: DTZ007 - the zone stands beside it
+    except ValueError:
+        return None
+
+
+def _local(now: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(now / 1000, zoneinfo.ZoneInfo(zone))
+
+
+def _instant(day: date, minutes: int, zone: str) -> int:
+    return _instant_of(datetime.combine(day, datetime.min.time()) + timedelta(minutes=minutes), zone)
+
+
+def _instant_of(local: datetime, zone: str) -> int:
+    return round(local.replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp() * 1000)
+
+
+def _minutes(text: str) -> int:
+    return _DAY_MINUTES if text == "24:00" else int(text[:2]) * 60 + int(text[3:])
+
+
+def weekday(text: str) -> Day | None:
+    """A day of the week by its name or the beginning of it: `mon`, `Monday`; None where it is none."""
+    return next((day for day in DAYS if text.strip().lower()[:3] == day), None)

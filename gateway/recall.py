@@ -1,0 +1,83 @@
+"""What a step of the pipeline needs to know of the state, looked up in the transaction that it is applied in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gateway.alerts import Known
+from gateway.directory import Directory
+from gateway.models import Alert, AlertKey, Integration, Reading, Suppressed
+from gateway.pipeline import Read, unreadable_key
+from gateway.store.base import Transaction
+
+
+async def of_messages(transaction: Transaction, reads: Iterable[Read], directory: Directory, now: int) -> Known:
+    """What is known of all that these messages may touch."""
+    wanted = _Wanted(directory, now)
+    for read in reads:
+        if read.integration is not None:
+            wanted.keys[unreadable_key(read.integration)] = None
+        for reading in read.readings:
+            endpoint_id = read.message.endpoint_id
+            taker = directory.integration(endpoint_id, reading.integration_id) or read.integration
+            if reading.event is not None and taker is not None:
+                wanted.add(directory.keys(endpoint_id, reading.event, taker), reading, taker)
+    return await wanted.known(transaction)
+
+
+async def of_windows(
+    transaction: Transaction, suppressed: Iterable[Suppressed], directory: Directory, now: int
+) -> Known:
+    """What is known of problems whose maintenance window has ended."""
+    wanted = _Wanted(directory, now)
+    for one in suppressed:
+        taker = directory.integration(one.key.endpoint_id, one.integration_id)
+        if taker is not None:
+            wanted.add((one.key,), one.reading, taker)
+    return await wanted.known(transaction)
+
+
+async def of_alerts(transaction: Transaction, alerts: Sequence[Alert]) -> Known:
+    """What is known of alerts that are about to be closed or assigned."""
+    return Known(alerts={alert.key: alert for alert in alerts}, members=await _members(transaction, alerts))
+
+
+class _Wanted:
+    """What is to be looked up."""
+
+    def __init__(self, directory: Directory, now: int) -> None:
+        self._directory = directory
+        self._now = now
+        self.keys: dict[AlertKey, None] = {}
+        self._groups: dict[tuple[str, str], int] = {}
+        self._flapping: dict[AlertKey, int] = {}
+
+    def add(self, keys: Sequence[AlertKey], reading: Reading, taker: Integration) -> None:
+        """One event, with the keys that its alert may have."""
+        self.keys |= dict.fromkeys(keys)
+        if reading.action != "open":
+            return
+        advanced = self._directory.advanced_of(taker)
+        if advanced.group is not None and reading.group_key is not None:
+            self._groups[taker.id, reading.group_key] = self._now - advanced.group.within_ms
+        if advanced.delay.flapping is not None:
+            self._flapping[keys[0]] = self._now - advanced.delay.flapping.within_ms
+
+    async def known(self, transaction: Transaction) -> Known:
+        alerts = await transaction.open_alerts(list(self.keys))
+        leaders: dict[tuple[str, str], Alert] = {}
+        for (integration_id, group_key), after in self._groups.items():
+            leader = await transaction.group_leader(integration_id, group_key, after=after)
+            if leader is not None:
+                leaders[integration_id, group_key] = leader
+        return Known(
+            alerts=alerts,
+            leaders=leaders,
+            members=await _members(transaction, [*alerts.values(), *leaders.values()]),
+            openings={key: await transaction.openings(key, after=after) for key, after in self._flapping.items()},
+        )
+
+
+async def _members(transaction: Transaction, alerts: Sequence[Alert]) -> dict[int, list[Alert]]:
+    leaders = {alert.id for alert in alerts if alert.group_key is not None and alert.leader_id is None}
+    return {number: await transaction.group_members(number) for number in sorted(leaders)}
