@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from gateway.alerts import Alerts
 from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.directory import Directory, directory_of
@@ -26,8 +25,9 @@ from gateway.lane import Lane
 from gateway.models import Deferred, Integration, Message
 from gateway.pipeline import Plan, Read, set_aside
 from gateway.reader import Job, Reply
-from gateway.recall import of_alerts, of_messages, of_windows
-from gateway.store.base import Changes, Journal, State, Transaction
+from gateway.recall import of_messages
+from gateway.store.base import Changes, Journal, State
+from gateway.timers import carry_out
 from gateway.wake import Wake
 
 BATCH = 256
@@ -39,7 +39,6 @@ GIVEN_UP = 3
 BREAKER_WINDOW = 60_000
 """After so many messages of an endpoint were given up within this time (ms), its others are not tried until that is over."""
 _MOST_WAITING = 10_000
-_MOST_TIMERS = 256
 _IDLE = 0.5
 _PAUSE = 0.2
 _log = logging.getLogger("gateway.worker")
@@ -265,38 +264,14 @@ class Worker:
                 due_at = await self._state.next_timer()
                 if due_at is not None and due_at <= now:
                     await self._refresh()
-                    await self._close_silent(now)
-                    await self._end_windows(now)
+                    if await carry_out(self._state, self._directory, self._clock.now(), until=now):
+                        self._tell.ring()
                     continue
             except StoreBusyError as error:
                 await self._complain(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_IDLE):
                     await stop.wait()
-
-    async def _close_silent(self, until: int) -> None:
-        async with self._state.transaction() as transaction:
-            silent = await transaction.silent(until, _MOST_TIMERS)
-            known, first_id = await of_alerts(transaction, silent), await transaction.next_alert_id()
-            alerts = Alerts(known, first_id, self._directory, self._clock.now())
-            for alert in silent:
-                alerts.close_silent(alert, self._directory.integration(alert.endpoint_id, alert.integration_id))
-            await self._finish(transaction, alerts.finish())
-
-    async def _end_windows(self, until: int) -> None:
-        async with self._state.transaction() as transaction:
-            now = self._clock.now()
-            over = await transaction.suppressed(until, _MOST_TIMERS)
-            known = await of_windows(transaction, over, self._directory, now)
-            plan = Plan(known, await transaction.next_alert_id(), self._directory, now)
-            for suppressed in over:
-                plan.end_window(suppressed)
-            await self._finish(transaction, plan.finish())
-
-    async def _finish(self, transaction: Transaction, changes: Changes) -> None:
-        await transaction.write(changes)
-        if changes.notifications:
-            self._tell.ring()
 
     # all
 

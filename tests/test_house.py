@@ -30,7 +30,8 @@ FLOORS = {
     "python-multipart": "0.0.27",  # endless parsing
     "starlette": "1.3.1",  # endless parsing, Range in quadratic time
 }
-INDIRECT = {"tzdata", 
+INDIRECT = {
+    "tzdata": "zoneinfo finds it by itself",
     "h11": "uvicorn brings it; here for its floor",
     "httptools": "uvicorn's parser",
     "uvloop": "uvicorn's loop",

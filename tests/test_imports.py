@@ -27,7 +27,7 @@ LAYERS = (
         "metrics store.base notifiers.base roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",
-    ("pipeline alerts directory escalation pacing routing recall delivery actions integrations people"),
+    ("pipeline alerts directory escalation pacing routing recall timers delivery actions integrations people"),
     "store notifiers",
     (
         "ingest endpoints connections framing intake protocol api web app reader lane worker process web_process "
