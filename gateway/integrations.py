@@ -17,6 +17,7 @@ from gateway.clock import Clock
 from gateway.errors import NotFoundError, SettingsError, TemplateError
 from gateway.models import Endpoint, Integration
 from gateway.names import check_free, checked_name, url_name
+from gateway.people import find_group, find_policy
 from gateway.plugins import Plugins
 from gateway.rulebook import Rulebook
 from gateway.store.base import State
@@ -77,24 +78,29 @@ async def add_integration(
     template: str,
     name: str,
     policy_id: str | None = None,
+    group_ids: Sequence[str] = (),
+    user_ids: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     secret: str | None = None,
+    token: str | None = None,
 ) -> Made:
     """
     Add an integration with an endpoint of its own.
 
-    `settings` are its differences to the template, `secret` is what its sender is verified with. Raises NotFoundError where
-    there is no such template, TemplateError where the settings do not fit it, ConflictError where the name is taken, and
-    SettingsError where the secret cannot be one.
+    `settings` are its differences to the template and its Advanced Settings, `secret` is what its sender is verified with,
+    `token` that of its URL where it is not to be a new one. Raises NotFoundError where there is no such template, or no such
+    policy or group as the settings name, TemplateError where the settings do not fit, ConflictError where the name is taken,
+    and SettingsError where the secret cannot be one.
     """
     name = checked_name("an integration", name)
     folder = plugins.template(template)
     settings = dict(settings or {})
     file = check_fit(folder, settings)
+    await check_references(state, settings)
     if secret is not None:
         check_secret(folder, file, secret)
     check_free("an integration", name, [known.name for known in await state.integrations()])
-    now, token = clock.now(), new_token()
+    now, token = clock.now(), token or new_token()
     endpoint = Endpoint(
         id=new_id("end"),
         name=url_name(name),
@@ -109,6 +115,8 @@ async def add_integration(
         name=name,
         template=folder.slug,
         policy_id=policy_id,
+        group_ids=tuple(group_ids),
+        user_ids=tuple(user_ids),
         settings=settings,
         created_at=now,
         updated_at=now,
@@ -128,69 +136,56 @@ async def first_integrations(state: State, vault: Vault, plugins: Plugins, clock
     ]
 
 
-async def set_enabled(state: State, clock: Clock, integration: Integration, *, enabled: bool) -> Integration:
-    """Let an integration take messages, or have its URL answer 404."""
-    changed = msgspec.structs.replace(
-        integration, enabled=enabled, updated_at=max(clock.now(), integration.updated_at + 1)
-    )
-    await state.save_integration(changed)
-    return changed
-
-
 async def change_integration(
-    state: State,
-    plugins: Plugins,
-    clock: Clock,
-    integration: Integration,
-    *,
-    policy_id: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    state: State, plugins: Plugins, clock: Clock, integration: Integration, **changes: Any
 ) -> Integration:
-    """Give an integration another policy, or none, and where they are given other settings; its URL stays."""
-    changed = msgspec.structs.replace(
-        integration, policy_id=policy_id, updated_at=max(clock.now(), integration.updated_at + 1)
-    )
-    if settings is not None:
-        check_fit(plugins.template(integration.template), settings)
-        changed = msgspec.structs.replace(changed, settings=dict(settings))
+    """
+    Change fields of an integration; its URL stays.
+
+    Raises TemplateError where settings do not fit its template, NotFoundError where they name what is not there.
+    """
+    changed = msgspec.structs.replace(integration, **changes, updated_at=max(clock.now(), integration.updated_at + 1))
+    if "settings" in changes:
+        check_fit(plugins.template(integration.template), changed.settings)
+        await check_references(state, changed.settings)
     await state.save_integration(changed)
     return changed
 
 
 async def clone_integration(
-    state: State,
-    plugins: Plugins,
-    clock: Clock,
-    integration: Integration,
-    *,
-    name: str,
-    policy_id: str | None,
-    settings: Mapping[str, Any] | None = None,
+    state: State, plugins: Plugins, clock: Clock, integration: Integration, *, name: str, **changes: Any
 ) -> Integration:
     """
     Add an integration on the same endpoint, next in its sequence: an event that the ones before do not take is offered to it.
 
-    It has the settings of the first, with `settings` over them key by key. Raises as `add_integration`.
+    It is as the first, with `changes`, whose `settings` go over those of the first key by key. Raises as `add_integration`.
     """
     name = checked_name("an integration", name)
     known = await state.integrations()
     check_free("an integration", name, [one.name for one in known])
-    own = {**integration.settings, **(settings or {})}
+    own = {**integration.settings, **changes.pop("settings", {})}
     check_fit(plugins.template(integration.template), own)
+    await check_references(state, own)
     now = clock.now()
     clone = msgspec.structs.replace(
         integration,
+        **{"enabled": True, **changes},
         id=new_id("int"),
         name=name,
-        enabled=True,
         sequence=1 + max(one.sequence for one in known if one.endpoint_id == integration.endpoint_id),
-        policy_id=policy_id,
         settings=own,
         created_at=now,
         updated_at=now,
     )
     await state.add_integration(clone, None)
     return clone
+
+
+async def set_fan_out(state: State, integration: Integration, *, fan_out: bool) -> Endpoint:
+    """Let every integration of an endpoint take the events that pass its filters, or only the first that lets them pass."""
+    changed = msgspec.structs.replace(await find_endpoint(state, integration), fan_out=fan_out)
+    await state.save_endpoint(changed)
+    return changed
 
 
 async def rotate_token(state: State, vault: Vault, clock: Clock, integration: Integration, *, overlap: float) -> Made:
@@ -235,6 +230,15 @@ def check_fit(folder: TemplateFolder, settings: Mapping[str, Any]) -> TemplateFi
     advanced = advanced_of(settings)
     Rulebook(file, read=_nothing, has_code=folder.has_code, own_fields=settings.get("fields"), advanced=advanced)
     return file
+
+
+async def check_references(state: State, settings: Mapping[str, Any]) -> None:
+    """Raise NotFoundError that names the nearest where Advanced Settings name a policy or group that is not there."""
+    advanced = advanced_of(settings)
+    for rule in advanced.override:
+        await find_policy(state, rule.policy)
+    for recipients in advanced.recipients:
+        await find_group(state, recipients.group)
 
 
 def check_secret(folder: TemplateFolder, file: TemplateFile, secret: str) -> None:

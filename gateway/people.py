@@ -1,4 +1,4 @@
-"""Users and escalation policies, added for the command line and whatever else will do it."""
+"""Users, recipient groups and escalation policies, added for the command line and whatever else will do it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TypeVar
 from gateway.clock import Clock
 from gateway.config import nearest
 from gateway.errors import GatewayError, NotFoundError
-from gateway.models import Contact, Policy, PolicyStep, User
+from gateway.models import Contact, Group, Policy, PolicyStep, User
 from gateway.names import check_free, checked_name
 from gateway.store.base import State
 from gateway.vault import new_id
 
-_T = TypeVar("_T", User, Policy)
+_T = TypeVar("_T", User, Group, Policy)
 
 
 async def find_user(state: State, ref: str) -> User:
@@ -40,17 +40,48 @@ async def add_user(state: State, clock: Clock, *, name: str, contacts: Sequence[
     return user
 
 
-async def add_policy(state: State, clock: Clock, *, name: str, users: Sequence[User]) -> Policy:
-    """Add a policy of one step that notifies these users at once; raises ConflictError where the name is taken."""
-    name = checked_name("a policy", name)
+async def find_group(state: State, ref: str) -> Group:
+    """The recipient group of this id or name; raises NotFoundError that names the nearest."""
+    return _found("recipient group", "groups", ref, await state.groups())
+
+
+async def add_group(state: State, clock: Clock, *, name: str, users: Sequence[User]) -> Group:
+    """Add a recipient group of these users; raises ConflictError where the name is taken."""
+    name = checked_name("a recipient group", name)
     if not users:
-        msg = "a policy without users would tell nobody; name at least one"
+        msg = "a recipient group without users would tell nobody; name at least one"
         raise GatewayError(msg)
+    check_free("a recipient group", name, [known.name for known in await state.groups()])
+    group = Group(id=new_id("grp"), name=name, user_ids=_ids(users), created_at=clock.now())
+    await state.add_group(group)
+    return group
+
+
+async def add_policy(state: State, clock: Clock, *, name: str, steps: Sequence[tuple[int, Sequence[User]]]) -> Policy:
+    """
+    Add a policy of these steps: how many seconds after an alert opens, and who is notified then.
+
+    Raises ConflictError where the name is taken, GatewayError where nobody would be told.
+    """
+    name = checked_name("a policy", name)
     check_free("a policy", name, [known.name for known in await state.policies()])
-    step = PolicyStep(user_ids=tuple(dict.fromkeys(user.id for user in users)))
-    policy = Policy(id=new_id("pol"), name=name, steps=(step,), created_at=clock.now())
+    policy = Policy(id=new_id("pol"), name=name, steps=steps_of(steps), created_at=clock.now())
     await state.add_policy(policy)
     return policy
+
+
+def steps_of(steps: Sequence[tuple[int, Sequence[User]]]) -> tuple[PolicyStep, ...]:
+    """Steps of a policy, earliest first; raises GatewayError where one has no users, or there are none."""
+    if not steps or not all(users for _, users in steps):
+        msg = "a policy without users would tell nobody; name at least one for each step"
+        raise GatewayError(msg)
+    return tuple(
+        PolicyStep(after=after, user_ids=_ids(users)) for after, users in sorted(steps, key=lambda step: step[0])
+    )
+
+
+def _ids(users: Sequence[User]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(user.id for user in users))
 
 
 def _found(what: str, command: str, ref: str, known: Sequence[_T]) -> _T:

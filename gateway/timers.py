@@ -1,4 +1,4 @@
-"""What is due by itself, without a message: alerts close for silence, and what came in a maintenance window opens at its end."""
+"""What is due by itself: alerts close for silence, and what a maintenance window kept back opens at its end."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ FLOORS = {
     "starlette": "1.3.1",  # endless parsing, Range in quadratic time
 }
 INDIRECT = {
+    "tomli-w": "msgspec writes TOML with it",
     "tzdata": "zoneinfo finds it by itself",
     "h11": "uvicorn brings it; here for its floor",
     "httptools": "uvicorn's parser",

@@ -27,10 +27,13 @@ LAYERS = (
         "metrics store.base notifiers.base roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",
-    ("pipeline alerts directory escalation pacing routing recall timers delivery actions integrations people"),
+    (
+        "pipeline alerts directory escalation pacing routing recall timers maintenance cautions delivery actions "
+        "integrations people configuration reconciliation"
+    ),
     "store notifiers",
     (
-        "ingest endpoints connections framing intake protocol api web app reader lane worker process web_process "
+        "ingest endpoints connections framing intake protocol api web app reader lane rehearsal worker process web_process "
         "supervisor scaffold checking cli __main__"
     ),
     "testing",

@@ -10,19 +10,26 @@ from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, policy_shape
 from gateway.cli.words import Group, limited_late, shared
+from gateway.clock import span
 from gateway.people import add_policy, find_user
 
 
 @click.group(cls=Group)
 def command() -> None:
     """
-    Add and list escalation policies: who is notified when an alert opens, and when it closes.
+    Add and list escalation policies: who is notified when an alert opens, who after that, and when it closes.
 
-    An integration names one policy; without one its alerts are opened and nobody is told.
+    An integration names one policy; without one its alerts are opened and only its groups and users are told. A step is told
+    only if the alert is neither assigned nor closed by then.
     """
 
 
-@command.command(examples=["alert-gateway policies add Storage --user Ada --user Bo"])
+@command.command(
+    examples=[
+        "alert-gateway policies add Storage --user Ada --user Bo",
+        "alert-gateway policies add Night --user Ada --then 5m:Bo --then 15m:Cleo,Dan",
+    ]
+)
 @click.argument("name")
 @click.option(
     "--user",
@@ -32,15 +39,23 @@ def command() -> None:
     required=True,
     help="Whom to notify, by name or id; again for more.",
 )
+@click.option(
+    "--then",
+    "later",
+    metavar="SPAN:USER,…",
+    multiple=True,
+    help="A later step: so long after the alert opened, these users; again for more.",
+)
 @shared
-def add(session: Session, name: str, refs: Sequence[str]) -> None:
-    """Add a policy that notifies these users at once."""
+def add(session: Session, name: str, refs: Sequence[str], later: Sequence[str]) -> None:
+    """Add a policy that notifies these users at once, and others later."""
+    wanted = [(0, list(refs)), *(_step(text) for text in later)]
 
     async def work() -> Shape:
         async with session.state(make=True) as state:
-            users = [await find_user(state, ref) for ref in refs]
-            policy = await add_policy(state, session.clock, name=name, users=users)
-            return policy_shape(policy, {user.id: user for user in users})
+            steps = [(after, [await find_user(state, ref) for ref in named]) for after, named in wanted]
+            policy = await add_policy(state, session.clock, name=name, steps=steps)
+            return policy_shape(policy, {user.id: user for _, users in steps for user in users})
 
     shape = session.run(work())
     name = cell(shape["name"])
@@ -69,3 +84,13 @@ def list_policies(session: Session, limit: int) -> None:
     session.out.rows(
         session.run(work()), ("id", "name", "users"), empty="no policies; `alert-gateway policies add` adds one"
     )
+
+
+def _step(text: str) -> tuple[int, list[str]]:
+    when, _, names = text.partition(":")
+    after = span(when)
+    users = [name.strip() for name in names.split(",") if name.strip()]
+    if not after or not users:
+        msg = f"--then {text!r}: write how long after the alert opened, and who: 5m:Bo or 15m:Cleo,Dan"
+        raise click.UsageError(msg, click.get_current_context())
+    return after // 1000, users

@@ -16,7 +16,7 @@ from gateway.config import Settings
 from gateway.errors import GatewayError, UnreadableError
 from gateway.models import Event, Integration, Message, Reading
 from gateway.plugins import Plugins
-from gateway.reader import Job, Readings, answer
+from gateway.reader import Job, Readings, Reply, answer
 from gateway.rulebook import Rulebook, clean
 from gateway.template import FieldTexts
 
@@ -77,13 +77,21 @@ class Bench:
                 greeting = self._greeting(book, message)
                 if greeting is not None:
                     return Tried(template=template, readings=[greeting], book=book)
-                reply = answer(self._read, Job(message, integration))
+            reply = self.reply(Job(message, integration))
         except TooLongError:
             return Tried(template=template, error=_too_long(self._settings.read_deadline))
         except GatewayError as error:
             return Tried(template=template, error=str(error))
         has_code = self._plugins.template(template).has_code
         return Tried(template=template, readings=reply.readings, error=reply.error, book=book, has_code=has_code)
+
+    def reply(self, job: Job) -> Reply:
+        """What is read in a job, within the time that a template has; whatever is wrong is in the reply."""
+        try:
+            with _deadline(self._settings.read_deadline):
+                return answer(self._read, job)
+        except TooLongError:
+            return Reply(job.message.id, error=_too_long(self._settings.read_deadline))
 
     def _read(self, job: Job) -> list[Reading]:
         try:

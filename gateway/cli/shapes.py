@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import iso
+from gateway.hours import Window, active_until
+from gateway.maintenance import phase
 from gateway.models import (
     Alert,
     Attempt,
     Change,
     Endpoint,
     EventRecord,
+    Group,
     Integration,
     Message,
     Notification,
@@ -59,6 +62,10 @@ def alert_in_full(alert: Alert, names: Names, timeline: Sequence[Change], told: 
         "short_text": alert.short_text,
         "assignee": alert.assignee,
         "topic": alert.topic,
+        "custom": alert.custom,
+        "told_at": iso(alert.told_at),
+        "leader_id": None if alert.leader_id is None else str(alert.leader_id),
+        "close_at": iso(alert.close_at),
         "count": alert.count,
         "occurred_at": iso(alert.occurred_at),
         "updated_at": iso(alert.updated_at),
@@ -166,26 +173,62 @@ def attempt_shape(attempt: Attempt) -> Shape:
     }
 
 
+class Directory:
+    """Names of policies, groups and users, by id."""
+
+    def __init__(self, policies: Sequence[Policy], groups: Sequence[Group], users: Sequence[User]) -> None:
+        self._names = {one.id: one.name for kind in (policies, groups, users) for one in kind}
+
+    def name(self, number: str | None) -> str | None:
+        """The name of one of them; of one that was deleted, its id."""
+        return None if number is None else self._names.get(number, number)
+
+
 def integration_shape(
-    integration: Integration, endpoint: Endpoint | None, policies: Mapping[str, Policy], base_url: str
+    integration: Integration, endpoint: Endpoint | None, directory: Directory, base_url: str
 ) -> Shape:
     """An integration. Of its URL only a hint is known, since only a hash of the token is kept."""
     from gateway.integrations import endpoint_url
 
-    policy = policies.get(integration.policy_id or "")
     return {
         "id": integration.id,
         "name": integration.name,
         "template": integration.template,
         "enabled": integration.enabled,
-        "policy": policy.name if policy else None,
+        "policy": directory.name(integration.policy_id),
+        "groups": [directory.name(number) for number in integration.group_ids],
+        "users": [directory.name(number) for number in integration.user_ids],
         "sequence": integration.sequence,
+        "fan_out": endpoint is not None and endpoint.fan_out,
         "endpoint_hint": endpoint_url(base_url, endpoint.token_hint, endpoint.name) if endpoint else None,
         "verified": endpoint is not None and endpoint.secret is not None,
         "previous_token_until": iso(endpoint.previous_until) if endpoint else None,
         "created_at": iso(integration.created_at),
         "updated_at": iso(integration.updated_at),
         "settings": integration.settings,
+    }
+
+
+def group_shape(group: Group, users: Mapping[str, User]) -> Shape:
+    """A recipient group, with the names of its users."""
+    names = [users[user_id].name if user_id in users else user_id for user_id in group.user_ids]
+    return {"id": group.id, "name": group.name, "users": names, "created_at": iso(group.created_at)}
+
+
+def window_shape(window: Window, integration: str, now: int) -> Shape:
+    """A maintenance window, and when it ends if it lasts now."""
+    return {
+        "id": window.id,
+        "integration": integration,
+        "name": window.name,
+        "phase": phase(window, now),
+        "starts": window.starts,
+        "ends": window.ends,
+        "zone": window.zone,
+        "repeat": window.repeat,
+        "days": list(window.days),
+        "reopen": window.reopen,
+        "until": iso(active_until(window, now)),
     }
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-import msgspec
 
+from gateway.cli.contacts import checked_contact
 from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, user_shape
 from gateway.cli.words import Group, limited_late, shared
-from gateway.config import Settings, nearest
-from gateway.errors import GatewayError, SettingsError
 from gateway.people import add_user
 
 
@@ -46,7 +44,7 @@ def add(session: Session, name: str, contacts: Sequence[str]) -> None:
     """Add a user; each contact is told of each alert that the user's policies are told of."""
 
     async def work() -> tuple[Shape, list[str]]:
-        checked = [await _checked(session, contact) for contact in contacts]
+        checked = [await checked_contact(session, contact) for contact in contacts]
         async with session.state(make=True) as state:
             user = await add_user(state, session.clock, name=name, contacts=[pair for pair, _ in checked])
         return user_shape(user, session.vault), [warning for _, warning in checked if warning]
@@ -84,48 +82,3 @@ def list_users(session: Session, limit: int) -> None:
         for contact in shape["contacts"] or [{"kind": None, "address": None}]
     ]
     session.out.table(("ID", "NAME", "CONTACT", "ADDRESS", "SIGNING SECRET"), rows)
-
-
-async def _checked(session: Session, contact: str) -> tuple[tuple[str, str], str | None]:
-    """
-    Kind and address of a contact, as its notifier wants it, and what is to be said about it.
-
-    What is wrong with the address is an error. What only the settings of this shell forbid is a remark: the gateway may run
-    with others, and looks again whenever it sends.
-    """
-    kind, colon, address = contact.partition(":")
-    if not colon or not address.strip():
-        msg = f"the contact {contact!r} is not KIND:ADDRESS; write webhook:https://… or email:name@example.com"
-        raise GatewayError(msg)
-    settings = session.settings
-    lenient = msgspec.structs.replace(
-        settings, allow_private_targets=True, smtp_url=settings.smtp_url or "smtp://localhost:25?tls=no"
-    )
-    try:
-        address = await _check(session, lenient, kind, address)
-    except SettingsError as error:
-        raise GatewayError(str(error)) from None  # it is what was typed that is wrong, not a setting
-    try:
-        await _check(session, settings, kind, address)
-    except SettingsError as error:
-        return (kind, address), str(error)
-    return (kind, address), None
-
-
-async def _check(session: Session, settings: Settings, kind: str, address: str) -> str:
-    from gateway.http import Client
-    from gateway.loader import load_plugins
-    from gateway.notifiers import BuiltInNotifiers
-    from gateway.notifiers.base import Outbound
-
-    client = Client(allow_private=settings.allow_private_targets)
-    own = settings if settings.public_url else msgspec.structs.replace(settings, public_url=session.base_url)
-    outbound = Outbound(settings=own, client=client, vault=session.vault, clock=session.clock)
-    try:
-        notifiers = load_plugins(settings, code=True).notifiers(outbound, BuiltInNotifiers())
-        if kind not in notifiers:
-            msg = f"there is no kind of contact {kind!r}{nearest(kind, list(notifiers))}; there are {', '.join(notifiers)}"
-            raise GatewayError(msg)
-        return notifiers[kind].check(address)
-    finally:
-        await client.close()

@@ -187,7 +187,7 @@ class RunningGateway:
                 policy_id = None
                 if tell is not None:
                     user = await add_user(state, clock, name=f"on call for {name}", contacts=[("webhook", tell)])
-                    policy_id = (await add_policy(state, clock, name=f"policy of {name}", users=[user])).id
+                    policy_id = (await add_policy(state, clock, name=f"policy of {name}", steps=[(0, [user])])).id
                 return await add_integration(
                     state, vault, plugins, clock, template=template, name=name, policy_id=policy_id, settings=settings
                 )

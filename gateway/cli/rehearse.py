@@ -1,0 +1,208 @@
+"""`alert-gateway dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from gateway import rehearsal
+from gateway.cli.files import content_of, read_settings
+from gateway.cli.output import cell
+from gateway.cli.reading import Bench
+from gateway.cli.root import OK
+from gateway.cli.samples import load_sample
+from gateway.cli.send import split_header
+from gateway.cli.session import Session
+from gateway.cli.shapes import Shape, event_shape
+from gateway.cli.words import Command, Number, Span, shared
+from gateway.clock import iso
+from gateway.directory import Directory, directory_of
+from gateway.errors import NotFoundError
+from gateway.integrations import check_fit, check_references, find_integration
+from gateway.models import EventRecord, Integration, Message
+from gateway.people import find_policy
+from gateway.rehearsal import Rehearsed
+from gateway.store.base import State
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "alert-gateway dry-run Doors --settings doors.toml body.json",
+        "alert-gateway dry-run Doors --settings doors.toml --message 7 --message 8   what a replay would do",
+        "alert-gateway dry-run Doors --settings doors.toml --since 6h                what would have been otherwise",
+        "alert-gateway dry-run Datadog --sample triggered_firing",
+    ],
+)
+@click.argument("ref", metavar="INTEGRATION")
+@click.argument("file", required=False, type=click.Path(path_type=Path, allow_dash=True), metavar="[FILE|-]")
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    metavar="FILE",
+    help="Settings that are not saved, in place of those of the integration.",
+)
+@click.option("--policy", metavar="REF", help="A policy in place of that of the integration.")
+@click.option(
+    "--message", "message_ids", type=Number(), multiple=True, help="A message of the Inbound Log; again for more."
+)
+@click.option("--sample", metavar="NAME", help="A sample of the integration's template.")
+@click.option(
+    "--since", type=Span(), metavar="SPAN", help="All its messages of the last 90s, 15m, 6h, 7d, as they came."
+)
+@click.option(
+    "-H", "--header", "headers", metavar="'NAME: VALUE'", multiple=True, help="With FILE: a header; again for more."
+)
+@click.option("--all", "everything", is_flag=True, help="With --since: also what would have been the same.")
+@shared
+def command(
+    session: Session,
+    ref: str,
+    file: Path | None,
+    settings_file: Path | None,
+    policy: str | None,
+    message_ids: Sequence[int],
+    sample: str | None,
+    since: float | None,
+    headers: Sequence[str],
+    everything: bool,
+) -> int:
+    """
+    What messages would do to an integration's alerts, with settings that are not saved: nothing is stored, nobody is told.
+
+    A FILE, a sample or messages of the log are taken as if they came now, against the alerts that are open: what this says
+    is what a replay does. With --since, all messages of that time are taken as they came, and what would have been otherwise
+    is listed.
+    """
+    if sum((file is not None, bool(message_ids), sample is not None, since is not None)) != 1:
+        msg = "give one of FILE, --message, --sample or --since"
+        raise click.UsageError(msg, click.get_current_context())
+    settings = None if settings_file is None else read_settings(settings_file)
+    bench = Bench(session.plugins_with_code, session.settings, {})
+
+    async def work() -> list[Rehearsed]:
+        async with session.store() as (journal, state):
+            integration = await find_integration(state, ref)
+            directory = await _directory(session, state, integration, settings, policy)
+            at = session.clock.now()
+            if since is not None:
+                start = at - round(since * 1000)
+                endpoint_id = integration.endpoint_id
+                return await rehearsal.since(state, journal, endpoint_id, start, directory, bench.reply, at)
+            if message_ids:
+                messages = await journal.get(message_ids)
+                _check_found(message_ids, messages, integration)
+            else:
+                messages = [_message(session, integration, file, sample, headers, at)]
+            return await rehearsal.now(state, messages, directory, bench.reply, at)
+
+    found = session.run(work())
+    if since is not None:
+        _print_changes(session, found, everything=everything)
+    else:
+        _print(session, found)
+    return OK
+
+
+async def _directory(
+    session: Session, state: State, integration: Integration, settings: dict[str, object] | None, policy: str | None
+) -> Directory:
+    changed = integration
+    if policy is not None:
+        changed = msgspec.structs.replace(changed, policy_id=(await find_policy(state, policy)).id)
+    if settings is not None:
+        check_fit(session.plugins.template(integration.template), settings)
+        await check_references(state, settings)
+        changed = msgspec.structs.replace(changed, settings=settings, updated_at=integration.updated_at + 1)
+    return rehearsal.with_integration(await directory_of(state), changed)
+
+
+def _message(
+    session: Session, integration: Integration, file: Path | None, sample: str | None, headers: Sequence[str], at: int
+) -> Message:
+    pairs, query = [split_header(header) for header in headers], ""
+    if sample is not None:
+        loaded = load_sample(session.plugins.template(integration.template), sample)
+        body, query = loaded.body, loaded.query
+        pairs += loaded.headers
+    else:
+        body = content_of(file or Path("-"))
+    lines = [f"{name.lower()}: {value}".encode() for name, value in pairs]
+    return Message(
+        id=0,
+        endpoint_id=integration.endpoint_id,
+        received_at=at,
+        query=query.removeprefix("?").encode(),
+        headers=b"\r\n".join(lines),
+        body=body,
+    )
+
+
+def _check_found(wanted: Sequence[int], found: Sequence[Message], integration: Integration) -> None:
+    there = {message.id for message in found if message.endpoint_id == integration.endpoint_id}
+    missing = [number for number in wanted if number not in there]
+    if missing:
+        msg = f"{integration.name} has no message {missing[0]}; `alert-gateway messages list` shows the newest"
+        raise NotFoundError(msg)
+
+
+def _shape(one: Rehearsed) -> Shape:
+    return {
+        "message_id": str(one.message.id) if one.message.id else None,
+        "received_at": iso(one.message.received_at),
+        "differs": one.differs,
+        "before": [event_shape(event) | {"trace": list(event.trace)} for event in one.before],
+        "events": [event_shape(event) | {"trace": list(event.trace)} for event in one.events],
+        "notifications": [
+            {
+                "kind": told.kind,
+                "user": told.user,
+                "contact": {"kind": told.contact.kind, "address": told.contact.address},
+                "due_at": iso(told.due_at),
+            }
+            for told in one.notifications
+        ],
+    }
+
+
+def _print(session: Session, found: Sequence[Rehearsed]) -> None:
+    if session.out.as_json:
+        session.out.json([_shape(one) for one in found])
+        return
+    for one in found:
+        if one.message.id:
+            session.out.lines([f"message {one.message.id}, received at {iso(one.message.received_at)}", ""])
+        for event in one.events:
+            session.out.lines([*(f"  {cell(line)}" for line in event.trace), ""])
+        told = [f"{told.user} ({told.contact.kind}) at {iso(told.due_at)}" for told in one.notifications]
+        session.out.lines([f"would notify: {cell(told)}" if told else "would notify nobody", ""])
+
+
+def _print_changes(session: Session, found: Sequence[Rehearsed], *, everything: bool) -> None:
+    shown = [one for one in found if everything or one.differs]
+    if session.out.as_json:
+        session.out.json([_shape(one) for one in shown])
+        return
+    count = sum(one.differs for one in found)
+    session.out.lines([f"{len(found)} messages; {count} of them would have done something else", ""])
+    rows = []
+    for one in shown:
+        for at in range(max(len(one.before), len(one.events))):
+            before = one.before[at] if at < len(one.before) else None
+            after = one.events[at] if at < len(one.events) else None
+            rows.append([one.message.id, iso(one.message.received_at), _said(before), _said(after)])
+    if rows:
+        session.out.table(("ID", "RECEIVED AT", "WAS", "WOULD HAVE BEEN"), rows)
+
+
+def _said(event: EventRecord | None) -> str | None:
+    if event is None:
+        return None
+    told = next((line for line in event.trace if line.startswith("told: ")), "")
+    words = [f"{event.outcome}: {event.reason}" if event.reason else event.outcome]
+    words += [line for line in event.trace if line.startswith(("delay: ", "group: "))]
+    return "; ".join([*words, told] if told else words)
