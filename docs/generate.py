@@ -20,6 +20,7 @@ import gateway
 import gateway.testing
 from gateway import config, hookspecs, rulebook, tiers
 from gateway.cli.templates import in_words
+from gateway.handshakes import Handshake
 from gateway.loader import builtin_dir
 from gateway.metrics import GatewayMetrics, IngestCounts
 from gateway.models import Event, Ignored
@@ -28,7 +29,7 @@ from gateway.store.base import Counts
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
 from gateway.testing.conformance import LAWS, TemplateConformance
 from gateway.tiers import tier_of
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 
 HERE = Path(__file__).parent
 MADE = "<!-- Made by docs/generate.py from the code: change it there. -->"

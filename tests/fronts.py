@@ -24,12 +24,13 @@ from gateway.connections import Limits, Watch
 from gateway.endpoints import Endpoints, Sender
 from gateway.errors import StoreBusyError, StoreError
 from gateway.faults import NO_FAULTS, Faults
+from gateway.handshakes import Handshake
 from gateway.ingest import Ingest
 from gateway.models import Endpoint, Integration, Message
 from gateway.protocol import Front
 from gateway.store.base import Counts, Draft, Journal, Receipt, State
 from gateway.vault import Vault, new_token
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 from gateway.web_process import Server, server_config
 
 FRONTS = ("parser", "asgi-httptools", "asgi-h11")

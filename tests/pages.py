@@ -23,13 +23,14 @@ import pytest
 
 from gateway.body import decode_body, parse_headers, parse_query
 from gateway.errors import TemplateError, UnreadableError
+from gateway.handshakes import Handshake
 from gateway.mapping import Text, Texts
 from gateway.models import Reading
 from gateway.rulebook import Rulebook
 from gateway.signatures import verify_any
 from gateway.template import convert, import_file, merge
 from gateway.testing.samples import Sample, expected_of, read_sample
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 
 _FENCE = re.compile(
     r'^ *```(?P<language>\w*)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^ *```$', re.MULTILINE | re.DOTALL

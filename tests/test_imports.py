@@ -22,8 +22,8 @@ LAYERS = (
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults models views",
     (
-        "config vault wake names targets dialing http template mapping rules rulebook tiers verify signatures body "
-        "metrics store.base notifiers.base roster fingerprint permits proposal installing"
+        "config vault wake names targets dialing http template mapping rules rulebook tiers verify signatures "
+        "expressions hosts handshakes certificates body metrics store.base notifiers.base roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",
     "pipeline escalation delivery actions integrations people",
@@ -46,7 +46,7 @@ ONLY_IN = {
     "http.client": "testing",
     "apsw": "store",
     "sqlite3": "",  # the standard library's may have the WAL-reset fault
-    "re2": "rules mapping",
+    "re2": "rules mapping hosts",
     "uvicorn": "protocol web_process testing",
     "click": "hookspecs cli",
     "rich": "cli",

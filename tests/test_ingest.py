@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from gateway.body import MAX_DEPTH, decode_body, gunzip, media_type, parse_headers, parse_query, too_deep
 from gateway.endpoints import MAX_PATHS, Admitted, Endpoints
 from gateway.errors import StoreBusyError, UnreadableError
+from gateway.handshakes import Handshake
 from gateway.ingest import Admission, Answer, Ingest
 from gateway.store.base import Draft, Receipt
 from gateway.vault import Vault, new_token
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 from tests.fronts import Installation, Template
 
 LENGTH = [(b"host", b"gateway.test"), (b"content-length", b"2")]
