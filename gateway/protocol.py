@@ -23,7 +23,9 @@ from uvicorn.server import ServerState
 from gateway import ingest as rules
 from gateway.connections import Watch
 from gateway.endpoints import PREFIX
+from gateway.errands import Errand
 from gateway.errors import StoreError
+from gateway.fetching import Fetching
 from gateway.framing import framing_flaw, head_without_upgrade
 from gateway.ingest import Admission, Answer, Ingest, refusal
 from gateway.intake import Intake, wire
@@ -42,7 +44,7 @@ _log = logging.getLogger("gateway.protocol")
 
 class Front(HttpToolsProtocol):
     """
-    One connection. `ingest`, `journal` and `watch` are shared by all; `functools.partial` gives them to uvicorn.
+    One connection. `ingest`, `journal`, `fetching` and `watch` are shared by all; `functools.partial` gives them to uvicorn.
 
     `phase` says where the connection is: new (no byte yet), head, body, busy (the request is here, its answer is not),
     idle, over (the last answer is given; what still comes is thrown away). `active` is the request that is being answered;
@@ -58,11 +60,12 @@ class Front(HttpToolsProtocol):
         *,
         ingest: Ingest,
         journal: Journal,
+        fetching: Fetching,
         watch: Watch,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False  # whatever the logger's settings: a path holds a token
-        self.ingest, self.journal, self.watch = ingest, journal, watch
+        self.ingest, self.journal, self.fetching, self.watch = ingest, journal, fetching, watch
         self.phase: Phase = "new"
         self.since = 0.0  # when the phase began; for head and body, when the request did
         self.received = 0  # bytes of this request, without those that came together with its first one
@@ -289,13 +292,37 @@ class Front(HttpToolsProtocol):
             if type(verdict) is Draft:
                 self.journal.append(verdict, intake.done)
                 return
+            if type(verdict) is Errand:
+                task = self.loop.create_task(self._store_later(intake, bytes(body), verdict))
+                self.tasks.add(task)  # a server that stops waits for these
+                task.add_done_callback(self.tasks.discard)
+                return
             answer = cast("Answer", verdict)
-        except StoreError as error:
-            answer = self.ingest.busy(error)
-        except Exception:  # noqa: BLE001  a bug of ours costs the sender a second try, not the message
-            _log.exception("a message could not be taken; the sender is told to come again")
-            answer = self.ingest.try_later()
+        except Exception as error:  # noqa: BLE001  a bug of ours costs the sender a second try, not the message
+            answer = self._excuse(error)
         self.answered(intake, answer)
+
+    async def _store_later(self, intake: Intake, body: bytes, errand: Errand) -> None:
+        """
+        Have the message stored after an errand.
+
+        It is, also where the sender has gone away meanwhile: what was fetched for it is done, and a second copy is known.
+        """
+        try:
+            verdict = await self.fetching.judged(cast("Admission", intake.admission), body, errand)
+            if isinstance(verdict, Draft):
+                self.journal.append(verdict, intake.done)
+                return
+            answer = verdict
+        except Exception as error:  # noqa: BLE001  as above
+            answer = self._excuse(error)
+        self.answered(intake, answer)
+
+    def _excuse(self, error: Exception) -> Answer:
+        if isinstance(error, StoreError):
+            return self.ingest.busy(error)
+        _log.error("a message could not be taken; the sender is told to come again", exc_info=error)
+        return self.ingest.try_later()
 
     # the answers
 

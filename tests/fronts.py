@@ -24,7 +24,9 @@ from gateway.connections import Limits, Watch
 from gateway.endpoints import Endpoints, Sender
 from gateway.errors import StoreBusyError, StoreError
 from gateway.faults import NO_FAULTS, Faults
+from gateway.fetching import Fetching
 from gateway.handshakes import Handshake
+from gateway.http import Client
 from gateway.ingest import Ingest
 from gateway.models import Endpoint, Integration, Message
 from gateway.protocol import Front
@@ -315,20 +317,23 @@ def serving(
     routes: Sequence[BaseRoute] = (),
     trouble: Callable[[], str | None] = lambda: None,
     max_body: int = 1 << 20,
+    client: Client | None = None,
 ) -> Iterator[Running]:
-    """One of FRONTS, in a thread, until the block ends."""
+    """One of FRONTS, in a thread, until the block ends; with a `client`, it fetches what messages ask for."""
     ingest = house.ingest(faults=faults, max_body=max_body)
     journal = cast("Journal", house.journal)
+    fetching = Fetching(ingest, client, house.clock)
     app = create_app(
         ingest=ingest,
         journal=journal,
+        fetching=fetching,
         state=cast("State", house.state),
         clock=house.clock,
         trouble=trouble,
         routes=routes,
         body_deadline=limits.body,
     )
-    protocol = functools.partial(Front, ingest=ingest, journal=journal, watch=Watch(limits))
+    protocol = functools.partial(Front, ingest=ingest, journal=journal, fetching=fetching, watch=Watch(limits))
     server = Server(server_config(app, protocol if front == "parser" else front.removeprefix("asgi-")))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

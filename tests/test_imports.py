@@ -23,13 +23,14 @@ LAYERS = (
     "errors clock faults models views",
     (
         "config vault wake names targets dialing http template mapping rules rulebook tiers verify signatures "
-        "expressions hosts handshakes certificates body metrics store.base notifiers.base roster fingerprint permits proposal installing"
+        "expressions hosts handshakes certificates errands body metrics store.base notifiers.base roster fingerprint "
+        "permits proposal installing"
     ),
     "hookspecs plugins loader ''",
     "pipeline escalation delivery actions integrations people",
     "store notifiers",
     (
-        "ingest endpoints connections framing intake protocol api web app reader lane worker process web_process "
+        "ingest fetching endpoints connections framing intake protocol api web app reader lane worker process web_process "
         "supervisor scaffold checking cli __main__"
     ),
     "testing",
