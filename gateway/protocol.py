@@ -23,13 +23,11 @@ from uvicorn.server import ServerState
 from gateway import ingest as rules
 from gateway.connections import Watch
 from gateway.endpoints import PREFIX
-from gateway.errands import Errand
-from gateway.errors import StoreError
 from gateway.fetching import Fetching
 from gateway.framing import framing_flaw, head_without_upgrade
 from gateway.ingest import Admission, Answer, Ingest, refusal
 from gateway.intake import Intake, wire
-from gateway.store.base import Draft, Journal
+from gateway.store.base import Journal
 
 Phase = Literal["new", "head", "body", "busy", "idle", "over"]
 
@@ -283,46 +281,7 @@ class Front(HttpToolsProtocol):
         elif intake.response_complete:  # answered by its head alone
             self._rest()
         else:
-            self._store(intake)
-
-    def _store(self, intake: Intake) -> None:
-        body, intake.body = intake.body, b""
-        try:
-            verdict = self.ingest.finish(cast("Admission", intake.admission), bytes(body))
-            if type(verdict) is Draft:
-                self.journal.append(verdict, intake.done)
-                return
-            if type(verdict) is Errand:
-                task = self.loop.create_task(self._store_later(intake, bytes(body), verdict))
-                self.tasks.add(task)  # a server that stops waits for these
-                task.add_done_callback(self.tasks.discard)
-                return
-            answer = cast("Answer", verdict)
-        except Exception as error:  # noqa: BLE001  a bug of ours costs the sender a second try, not the message
-            answer = self._excuse(error)
-        self.answered(intake, answer)
-
-    async def _store_later(self, intake: Intake, body: bytes, errand: Errand) -> None:
-        """
-        Have the message stored after an errand.
-
-        It is, also where the sender has gone away meanwhile: what was fetched for it is done, and a second copy is known.
-        """
-        try:
-            verdict = await self.fetching.judged(cast("Admission", intake.admission), body, errand)
-            if isinstance(verdict, Draft):
-                self.journal.append(verdict, intake.done)
-                return
-            answer = verdict
-        except Exception as error:  # noqa: BLE001  as above
-            answer = self._excuse(error)
-        self.answered(intake, answer)
-
-    def _excuse(self, error: Exception) -> Answer:
-        if isinstance(error, StoreError):
-            return self.ingest.busy(error)
-        _log.error("a message could not be taken; the sender is told to come again", exc_info=error)
-        return self.ingest.try_later()
+            intake.store()
 
     # the answers
 
