@@ -28,6 +28,7 @@ from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
 from gateway.store.base import Counts
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
 from gateway.testing.conformance import LAWS, TemplateConformance
+from gateway.testing.samples import Sample, read_sample
 from gateway.tiers import tier_of
 from gateway.verify import Verification
 
@@ -217,6 +218,39 @@ def templates_page() -> str:
     return page(parts)
 
 
+def subjects_page() -> str:
+    """docs/subjects.md, from what is expected of the samples of the built-in templates."""
+    parts = [
+        MADE,
+        "# Subjects",
+        """
+        What the person who is woken reads, for every sample of every built-in template: the alert's subject and its source
+        name. [One voice](template-style.md) says how they are made. A subject that a recovery or an update leaves out stays as
+        it was. All fit into a text message; none needs a `short_text` of its own.
+        """,
+    ]
+    for folder in built_in():
+        rows = [row for path in folder.samples() for row in sample_rows(read_sample(path))]
+        parts += [f"## {folder.file.name}", table(("Sample", "Then", "Subject", "Source name"), rows)]
+    return page(parts)
+
+
+def sample_rows(sample: Sample) -> list[tuple[str, ...]]:
+    """What is expected of a sample: a row for each event."""
+    rows: list[tuple[str, ...]] = []
+    for event in sample.expected():
+        action, subject = event["action"], event.get("subject")
+        if action == "ignore":
+            rows.append((f"`{sample.case}`", code_in(f"ignored: {event['reason']}"), "", ""))
+            continue
+        if action == "open" and subject is None:  # what the pipeline then writes
+            subject = f"{event.get('source_name') or event['source']}: {event['source_id']}"
+        then = f"opens, {event['severity']}" if action == "open" else f"{action}s"
+        read = code_in(subject) if subject else "*as it was*"
+        rows.append((f"`{sample.case}`", then, read, code_in(event.get("source_name") or "")))
+    return rows
+
+
 def built_in() -> list[TemplateFolder]:
     """The built-in templates, by the vendor's name."""
     folders = [TemplateFolder(path.parent) for path in builtin_dir().glob("*/template.toml")]
@@ -380,6 +414,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "contract.md": contract_page,
     "templates.md": templates_page,
+    "subjects.md": subjects_page,
     **{
         path.name: functools.partial(filled, path)
         for path in sorted(HERE.glob("*.md"))
