@@ -33,7 +33,7 @@ class Fetching:
         self._ingest, self._client, self._clock = ingest, client, clock
         self._under_way: dict[Errand, asyncio.Task[Fetched]] = {}
         self._recent: dict[Errand, tuple[float, Fetched]] = {}
-        self._count = 0
+        self._visits = 0
 
     async def judged(self, admission: Admission, body: bytes, errand: Errand) -> Draft | Answer:
         """What becomes of a message after this errand, and those that follow from it."""
@@ -45,12 +45,18 @@ class Fetching:
         return self._ingest.try_later()  # its certificate is pushed out as soon as it is there
 
     async def _fetched(self, errand: Errand) -> Fetched:
-        if errand.kind == "visit":
-            return await self._fetch(errand)
         recent = self._recent.get(errand)
         if recent is not None and self._clock.monotonic() < recent[0]:
             return recent[1]
         task = self._under_way.get(errand)
+        if task is None and len(self._under_way) + self._visits >= AT_ONCE:
+            return Fetched(errand, trouble=f"{AT_ONCE} others are being fetched")
+        if errand.kind == "visit":
+            self._visits += 1
+            try:
+                return await self._fetch(errand)
+            finally:
+                self._visits -= 1
         if task is None:
             task = self._under_way[errand] = asyncio.get_running_loop().create_task(self._remembered(errand))
             task.add_done_callback(lambda _: self._under_way.pop(errand, None))
@@ -66,9 +72,6 @@ class Fetching:
     async def _fetch(self, errand: Errand) -> Fetched:
         if self._client is None:
             return Fetched(errand, trouble=_OFF)
-        if self._count >= AT_ONCE:
-            return Fetched(errand, trouble=f"{AT_ONCE} others are being fetched")
-        self._count += 1
         try:
             answer = await self._client.get(errand.url)
         except DeliveryError as error:
@@ -76,8 +79,6 @@ class Fetching:
         except Exception:  # noqa: BLE001  what a server answers must not be able to lose the message
             _log.exception("a %s could not be fetched", errand.kind)
             return Fetched(errand, trouble="an error of the gateway's; its log says which")
-        finally:
-            self._count -= 1
         if answer.cut:
             return Fetched(errand, trouble="the answer is too long")
         return Fetched(errand, answer.status, answer.body if errand.kind == "certificate" else b"")

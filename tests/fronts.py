@@ -234,8 +234,8 @@ class Response(msgspec.Struct, frozen=True):
 class Running:
     """A server on a port of its own."""
 
-    def __init__(self, port: int, server: Server, ingest: Ingest, house: Installation) -> None:
-        self.port, self.server, self.ingest, self.house = port, server, ingest, house
+    def __init__(self, port: int, server: Server, fetching: Fetching, ingest: Ingest, house: Installation) -> None:
+        self.port, self.server, self.fetching, self.ingest, self.house = port, server, fetching, ingest, house
 
     @property
     def drafts(self) -> list[Draft]:
@@ -351,7 +351,7 @@ def serving(
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.002)
-            yield Running(port, server, ingest, house)
+            yield Running(port, server, fetching, ingest, house)
         finally:
             house.journal.release()
             server.stop()
