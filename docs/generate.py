@@ -33,6 +33,10 @@ from gateway.tiers import tier_of
 from gateway.verify import Verification
 
 HERE = Path(__file__).parent
+LEFT_OUT = {
+    "Freshping": "no page of the vendor says what its webhook sends, or by which placeholders a body of one's own is written",
+    "vmalert": "it needs none: it sends to an Alertmanager, whose webhook is read",
+}
 MADE = "<!-- Made by docs/generate.py from the code: change it there. -->"
 
 
@@ -215,6 +219,8 @@ def templates_page() -> str:
     ]
     for folder in folders:
         parts += one_template(folder)
+    parts += ["## Left out", "Vendors that are asked for, and why there is no template yet."]
+    parts.append(table(("Vendor", "Why"), LEFT_OUT.items()))
     return page(parts)
 
 
