@@ -164,4 +164,5 @@ def test_a_readme_has_its_sections_in_order(slug: str) -> None:
     assert re.match(r"In |On ", heads[0]), f"{slug}: the first section is ## In {VENDORS[slug].file.name}"
     assert "What happens" in heads, f"{slug}: there is no ## What happens"
     assert heads[-1] == "Good to know", f"{slug}: the last section is ## Good to know"
+    assert re.search(r"\b(?:is|are) known by\b", text), f"{slug}: it does not say what an alert is known by"
     assert text.rfind("\nSource: ") > text.rfind("\n## "), f"{slug}: it does not end with Source:"
