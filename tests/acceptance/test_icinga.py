@@ -5,10 +5,9 @@ from __future__ import annotations
 import getpass
 import grp
 import os
-import subprocess
 from pathlib import Path
 
-from tests.acceptance.senders import program, sender, set_up, write
+from tests.acceptance.senders import program, run, says, sender, set_up, write
 from tests.running import RunningGateway
 
 CHECKED = """
@@ -49,12 +48,6 @@ object Service "http" {
 """
 
 
-def says(file: Path, code: int, text: str) -> Path:
-    """Let a check have this result; the file is replaced whole, since it may be read at any moment."""
-    new = write(file.with_suffix(".new"), f'echo "{text}"\nexit {code}\n')
-    return new.rename(file)
-
-
 def test_a_service_and_its_host_fail_and_recover(gateway: RunningGateway, tmp_path: Path) -> None:
     icinga = program("icinga2", "icinga2-bin")
     program("curl", "curl")
@@ -63,13 +56,15 @@ def test_a_service_and_its_host_fail_and_recover(gateway: RunningGateway, tmp_pa
     service = says(tmp_path / "service.sh", 0, "HTTP OK")
     checked = CHECKED.replace("HOST_FILE", str(host)).replace("SERVICE_FILE", str(service))
     file = write(tmp_path / "icinga2.conf", checked + setup.step("object NotificationCommand"))
-    folders = {name: tmp_path / name for name in ("ConfigDir", "DataDir", "LogDir", "CacheDir", "InitRunDir", "SpoolDir")}
+    folders = {
+        name: tmp_path / name for name in ("ConfigDir", "DataDir", "LogDir", "CacheDir", "InitRunDir", "SpoolDir")
+    }
     for folder in folders.values():
         folder.mkdir()
     own = {"RunAsUser": getpass.getuser(), "RunAsGroup": grp.getgrgid(os.getgid()).gr_name, **folders}
-    command = [icinga, "daemon", "-c", file, *(word for name, text in own.items() for word in ("-D", f"{name}={text}"))]
-    checked_first = subprocess.run([*command, "-C"], check=False, capture_output=True, text=True)
-    assert checked_first.returncode == 0, checked_first.stdout
+    constants = [word for name, text in own.items() for word in ("-D", f"{name}={text}")]
+    command: list[str | Path] = [icinga, "daemon", "-c", file, *constants]
+    run([*command, "-C"])
     with sender(gateway, tmp_path, command) as running:
         says(service, 2, "CRITICAL - Can't connect")
         running.until_outcomes("opened")
@@ -77,10 +72,7 @@ def test_a_service_and_its_host_fail_and_recover(gateway: RunningGateway, tmp_pa
         assert (opened.source, opened.source_name, opened.source_id) == ("Icinga", "web-1", "web-1!http")
         assert (opened.status, opened.severity, opened.subject) == ("open", "critical", "HTTP on Web server 1")
         assert opened.description == "CRITICAL - Can't connect"
-        assert (
-            opened.source_url
-            == "https://icinga.example.com/icingaweb2/icingadb/service?name=http&host.name=web-1"
-        )
+        assert opened.source_url == "https://icinga.example.com/icingaweb2/icingadb/service?name=http&host.name=web-1"
         says(service, 0, "HTTP OK")
         running.until_outcomes("opened", "closed")
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import getpass
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.senders import Setup, free_port, outcomes, program, sender, set_up, write
+from tests.acceptance.senders import Setup, free_port, outcomes, program, run, sender, set_up, write
 from tests.running import RunningGateway
 
 PACKAGE = "netdata-plugins-bash"
@@ -101,13 +100,14 @@ def test_an_alarm_is_raised_and_cleared(gateway: RunningGateway, tmp_path: Path)
     conf = CONF.replace("FOLDER", str(tmp_path)).replace("USER", getpass.getuser()).replace("PORT", str(statsd))
     file = write(tmp_path / "config" / "netdata.conf", conf)
 
-    def is_used(percent: int) -> None:
+    def is_used(percent: int) -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
             sending.sendto(f"disk.used:{percent}|g".encode(), ("127.0.0.1", statsd))
+        return bool(outcomes(gateway))
 
-    command = [netdata, "-D", "-p", str(web), "-c", file]
+    command: list[str | Path] = [netdata, "-D", "-p", str(web), "-c", file]
     with sender(gateway, tmp_path, command, DISABLE_TELEMETRY="1") as running:
-        running.until(lambda: is_used(99) or outcomes(gateway))
+        running.until(lambda: is_used(99))
         running.until_outcomes("opened")
         (opened,) = gateway.alerts()
         assert (opened.source, opened.source_name, opened.status) == ("Netdata", "web-1", "open")
@@ -130,8 +130,6 @@ def test_the_trial_of_the_readme_wakes_nobody(gateway: RunningGateway, tmp_path:
         "NETDATA_STOCK_CONFIG_DIR": str(tmp_path / "stock"),
         "NETDATA_CACHE_DIR": str(tmp_path / "cache"),
     }
-    environ = {"PATH": "/usr/bin:/bin", **folders}
-    done = subprocess.run([script, "test"], env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run([script, "test"], **folders)
     assert gateway.alerts() == []
     assert outcomes(gateway) == ["ignored", "ignored", "ignored"]
