@@ -280,7 +280,8 @@ def one_template(folder: TemplateFolder) -> list[str]:
     rows.append((file.severity.default, "none of these"))
     facts = [f"{file.channel}", f"takes {' and '.join(file.accepts)}", f"the sender: {sender(file)}"]
     if file.handshakes:
-        facts.append("answers the vendor's handshake")
+        visits = any(handshake.visit is not None for handshake in file.handshakes)
+        facts.append("visits the URL that the vendor wants confirmed" if visits else "answers the vendor's handshake")
     if file.delivery_id:
         facts.append(f"a delivery is recorded once, by `{file.delivery_id}`")
     return [
@@ -309,6 +310,8 @@ def believed(verification: Verification) -> str:
             return "basic authentication"
         case "bearer":
             return "bearer token"
+        case "certificate":
+            return f"a certificate for the signature in {where}"
     return "by the URL alone"
 
 

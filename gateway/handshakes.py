@@ -19,7 +19,11 @@ MAX_ECHO = 1024
 VISIT_HEADER = "alert-gateway-visit"
 """The header under which the journal keeps how a visit went. Whatever senders write there is blotted out."""
 VISITED = "visited"
-"""What stands there after a visit that went well; anything else says why not."""
+"""What stands there after a visit that went well."""
+IN_VAIN = "in vain: "
+"""How it begins after one that did not; the reason follows."""
+REFUSED = "refused: "
+"""How it begins where the URL is none that may be visited; the reason follows."""
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -35,7 +39,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     With `echo` it wants a text of its own back; such a request is answered, not stored. With `visit` it wants a URL of its
     own fetched. That is done once the sender is verified, and the message is stored; its header `alert-gateway-visit` says
-    `visited`, or why not.
+    `visited`, or `in vain: …`, or `refused: …` where the URL is elsewhere.
 
     Slack: `echo = "body.challenge"`, `when = "body.type == 'url_verification'"`. Microsoft Graph:
     `echo = "query.validationToken"`.

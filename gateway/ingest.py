@@ -23,7 +23,7 @@ from gateway.endpoints import Admitted, Endpoints
 from gateway.errands import Errand, Fetched
 from gateway.errors import StoreError, UnreadableError
 from gateway.faults import NO_FAULTS, Faults
-from gateway.handshakes import VISIT_HEADER, VISITED, Handshake
+from gateway.handshakes import IN_VAIN, REFUSED, VISIT_HEADER, VISITED, Handshake
 from gateway.metrics import IngestCounts
 from gateway.signatures import verify_any
 from gateway.store.base import Draft, Receipt
@@ -308,15 +308,17 @@ class Ingest:
         visit = next(filter(None, [handshake.wanted(view) for handshake in handshakes]), None)
         if visit is None:
             return b""
-        flaw = visit.flaw
-        if flaw is None:
-            errand = Errand("visit", visit.url)
-            if fetched is None or fetched.errand != errand:
-                return errand
-            flaw = fetched.flaw
-        if flaw is None:
+        errand = Errand("visit", visit.url)
+        if visit.flaw is not None:
+            went = f"{REFUSED}{visit.flaw}"
+        elif fetched is None or fetched.errand != errand:
+            return errand
+        elif fetched.flaw is not None:
+            went = f"{IN_VAIN}{fetched.flaw}"
+        else:
+            went = VISITED
             self.counts.handshakes += 1
-        said = "".join(char if " " <= char <= "~" else "?" for char in (flaw or VISITED)[:_MOST_SAID])
+        said = "".join(char if " " <= char <= "~" else "?" for char in went[:_MOST_SAID])
         return b"\r\n%b: %b" % (_VISIT_HEADER, said.encode())
 
     def _tell(self, admitted: Admitted, reason: str) -> None:
