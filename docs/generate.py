@@ -20,6 +20,7 @@ import gateway
 import gateway.testing
 from gateway import config, hookspecs, rulebook, tiers
 from gateway.cli.templates import in_words
+from gateway.handshakes import Handshake
 from gateway.loader import builtin_dir
 from gateway.metrics import GatewayMetrics, IngestCounts
 from gateway.models import Event, Ignored
@@ -27,10 +28,15 @@ from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
 from gateway.store.base import Counts
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
 from gateway.testing.conformance import LAWS, TemplateConformance
+from gateway.testing.samples import Sample, read_sample
 from gateway.tiers import tier_of
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 
 HERE = Path(__file__).parent
+LEFT_OUT = {
+    "Freshping": "no page of the vendor says what its webhook sends, or by which placeholders a body of one's own is written",
+    "vmalert": "it needs none: it sends to an Alertmanager, whose webhook is read",
+}
 MADE = "<!-- Made by docs/generate.py from the code: change it there. -->"
 
 
@@ -213,7 +219,42 @@ def templates_page() -> str:
     ]
     for folder in folders:
         parts += one_template(folder)
+    parts += ["## Left out", "Vendors that are asked for, and why there is no template yet."]
+    parts.append(table(("Vendor", "Why"), LEFT_OUT.items()))
     return page(parts)
+
+
+def subjects_page() -> str:
+    """docs/subjects.md, from what is expected of the samples of the built-in templates."""
+    parts = [
+        MADE,
+        "# Subjects",
+        """
+        What the person who is woken reads, for every sample of every built-in template: the alert's subject and its source
+        name. [One voice](template-style.md) says how they are made. A subject that a recovery or an update leaves out stays as
+        it was. All fit into a text message; none needs a `short_text` of its own.
+        """,
+    ]
+    for folder in built_in():
+        rows = [row for path in folder.samples() for row in sample_rows(read_sample(path))]
+        parts += [f"## {folder.file.name}", table(("Sample", "Then", "Subject", "Source name"), rows)]
+    return page(parts)
+
+
+def sample_rows(sample: Sample) -> list[tuple[str, ...]]:
+    """What is expected of a sample: a row for each event."""
+    rows: list[tuple[str, ...]] = []
+    for event in sample.expected():
+        action, subject = event["action"], event.get("subject")
+        if action == "ignore":
+            rows.append((f"`{sample.case}`", code_in(f"ignored: {event['reason']}"), "", ""))
+            continue
+        if action == "open" and subject is None:  # what the pipeline then writes
+            subject = f"{event.get('source_name') or event['source']}: {event['source_id']}"
+        then = f"opens, {event['severity']}" if action == "open" else f"{action}s"
+        read = code_in(subject) if subject else "*as it was*"
+        rows.append((f"`{sample.case}`", then, read, code_in(event.get("source_name") or "")))
+    return rows
 
 
 def built_in() -> list[TemplateFolder]:
@@ -239,7 +280,8 @@ def one_template(folder: TemplateFolder) -> list[str]:
     rows.append((file.severity.default, "none of these"))
     facts = [f"{file.channel}", f"takes {' and '.join(file.accepts)}", f"the sender: {sender(file)}"]
     if file.handshakes:
-        facts.append("answers the vendor's handshake")
+        visits = any(handshake.visit is not None for handshake in file.handshakes)
+        facts.append("visits the URL that the vendor wants confirmed" if visits else "answers the vendor's handshake")
     if file.delivery_id:
         facts.append(f"a delivery is recorded once, by `{file.delivery_id}`")
     return [
@@ -268,6 +310,8 @@ def believed(verification: Verification) -> str:
             return "basic authentication"
         case "bearer":
             return "bearer token"
+        case "certificate":
+            return f"a certificate for the signature in {where}"
     return "by the URL alone"
 
 
@@ -379,6 +423,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "contract.md": contract_page,
     "templates.md": templates_page,
+    "subjects.md": subjects_page,
     **{
         path.name: functools.partial(filled, path)
         for path in sorted(HERE.glob("*.md"))

@@ -24,7 +24,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway import web
 from gateway.clock import Clock
 from gateway.endpoints import PREFIX
+from gateway.errands import Errand
 from gateway.errors import StoreError
+from gateway.fetching import Fetching
 from gateway.ingest import BAD_REQUEST, TIMED_OUT, Admission, Answer, Ingest
 from gateway.metrics import CONTENT_TYPE, GatewayMetrics
 from gateway.store.base import Draft, Journal, Receipt, State
@@ -43,8 +45,9 @@ class _Gone(Exception):  # noqa: N818 - it never leaves this module
 class IngestASGI:
     """The ingest front for any ASGI server: `/POSTAlert/…`. `body_deadline` is in seconds."""
 
-    def __init__(self, ingest: Ingest, journal: Journal, *, body_deadline: float = 15.0) -> None:
-        self._ingest, self._journal, self._body_deadline = ingest, journal, body_deadline
+    def __init__(self, ingest: Ingest, journal: Journal, fetching: Fetching, *, body_deadline: float = 15.0) -> None:
+        self._ingest, self._journal, self._fetching = ingest, journal, fetching
+        self._body_deadline = body_deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,6 +82,8 @@ class IngestASGI:
             self._ingest.counts.refuse(TIMED_OUT.status)
             return TIMED_OUT
         verdict = self._ingest.finish(begun, body)
+        if isinstance(verdict, Errand):
+            verdict = await self._fetching.judged(begun, body, verdict)
         if not isinstance(verdict, Draft):
             return verdict
         outcome = await self._stored(verdict)
@@ -152,6 +157,7 @@ def create_app(
     *,
     ingest: Ingest,
     journal: Journal,
+    fetching: Fetching,
     state: State,
     clock: Clock,
     trouble: Callable[[], str | None] = lambda: None,
@@ -176,7 +182,7 @@ def create_app(
         exception_handlers={HTTPException: _http_error, 500: _our_error},
     )
     app.router.redirect_slashes = False
-    return _Door(IngestASGI(ingest, journal, body_deadline=body_deadline), app)
+    return _Door(IngestASGI(ingest, journal, fetching, body_deadline=body_deadline), app)
 
 
 class _Door:

@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The longest pause between two attempts."""
     attempt_deadline: float = 10.0
     """How long one attempt may take in all."""
+    fetch_deadline: float = 5.0
+    """How long it may take to fetch what a message asks for: a certificate, a confirmation. 0 fetches nothing."""
     log_level: str = "info"
     """debug, info, warning or error."""
     forwarded_allow_ips: str = ""
@@ -173,6 +175,7 @@ def _checked(settings: Settings) -> Settings:
         "retry_base": (0.01, 3600),
         "retry_cap": (0.01, 86_400),
         "attempt_deadline": (0.1, 300),
+        "fetch_deadline": (0, 10),
     }
     for key, (low, high) in bounds.items():
         if not low <= getattr(settings, key) <= high:

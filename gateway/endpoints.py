@@ -19,10 +19,11 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, SettingsError
+from gateway.handshakes import Handshake
 from gateway.models import Endpoint, Integration
 from gateway.store.base import State
 from gateway.vault import Vault, is_token
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 
 PREFIX = b"/POSTAlert/"
 MAX_PATHS = 4096

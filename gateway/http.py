@@ -99,17 +99,11 @@ class Client:
         cannot be used, TemporaryDeliveryError where no whole answer came: no such name, refused, reset, broken TLS,
         broken HTTP, too slow.
         """
-        target = self.check(url)
-        lines = _header_lines(headers)
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await self._post(target, content, lines)
-        except TimeoutError:
-            reason = f"no whole answer within {self._deadline:g} seconds"
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError) as error:
-            reason = str(error) or type(error).__name__
-        msg = f"{target.origin}: {reason}"
-        raise TemporaryDeliveryError(msg)
+        return await self._sent("POST", self.check(url), _header_lines(headers), content)
+
+    async def get(self, url: str) -> Answer:
+        """Get what is there, without any header of ours, and return the answer; raises what `post` raises."""
+        return await self._sent("GET", self.check(url), _header_lines({}), None)
 
     async def close(self) -> None:
         """Close all connections; what is under way fails."""
@@ -117,12 +111,27 @@ class Client:
         for pool in pools.values():
             await pool.connections.aclose()
 
-    async def _post(self, target: Target, content: bytes, headers: list[tuple[bytes, bytes]]) -> Answer:
+    async def _sent(
+        self, method: str, target: Target, headers: list[tuple[bytes, bytes]], content: bytes | None
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._answer(method, target, headers, content)
+        except TimeoutError:
+            reason = f"no whole answer within {self._deadline:g} seconds"
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError) as error:
+            reason = str(error) or type(error).__name__
+        msg = f"{target.origin}: {reason}"
+        raise TemporaryDeliveryError(msg)
+
+    async def _answer(
+        self, method: str, target: Target, headers: list[tuple[bytes, bytes]], content: bytes | None
+    ) -> Answer:
         pool = await self._pool(target)
         url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         pool.users += 1
         try:
-            async with pool.connections.stream("POST", url, headers=headers, content=content) as response:
+            async with pool.connections.stream(method, url, headers=headers, content=content) as response:
                 if sum(len(name) + len(value) + 4 for name, value in response.headers) > HEADER_LIMIT:
                     msg = f"the headers of the answer are longer than {HEADER_LIMIT >> 10} KiB"
                     raise httpcore2.RemoteProtocolError(msg)

@@ -2,8 +2,9 @@
 What accepts: decides about one request, without doing any I/O.
 
 A front calls `begin` with the head, which may refuse before any body is read, then `finish` with the body. Out of it comes
-an answer, or a draft for the journal, and once that is on disk `accepted` makes the answer. Both fronts, `protocol.Front`
-and `app.IngestASGI`, do no more than that; one set of tests holds them to the same contract.
+an answer, or a draft for the journal, and once that is on disk `accepted` makes the answer. Rarely it is an errand: something
+has to be fetched first, and `finish` is called again with what came of it. Both fronts, `protocol.Front` and
+`app.IngestASGI`, do no more than that; one set of tests holds them to the same contract.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from gateway.body import content_encoding, decode_body, gunzip, parse_query
+from gateway.certificates import Keyring
 from gateway.clock import Clock
 from gateway.endpoints import Admitted, Endpoints
+from gateway.errands import Errand, Fetched
 from gateway.errors import StoreError, UnreadableError
 from gateway.faults import NO_FAULTS, Faults
+from gateway.handshakes import IN_VAIN, REFUSED, VISIT_HEADER, VISITED, Handshake
 from gateway.metrics import IngestCounts
 from gateway.signatures import verify_any
 from gateway.store.base import Draft, Receipt
-from gateway.verify import delivery_id
+from gateway.verify import CertificateNeeded, Refusal, delivery_id
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -32,7 +36,9 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 << 10
 REDACTED = b"[redacted]"
 _MANY_DIGITS = 19
-_SECRET_HEADERS = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"x-alert-token"})
+_MOST_SAID = 200
+_VISIT_HEADER = VISIT_HEADER.encode()
+_BLOTTED_OUT = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"x-alert-token", _VISIT_HEADER})
 _JSON = b"content-type: application/json\r\ncache-control: no-store\r\n"
 _HANDSHAKE = b"content-type: %s\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
 _log = logging.getLogger("gateway.ingest")
@@ -139,6 +145,7 @@ class Ingest:
         self._endpoints, self._clock, self._faults = endpoints, clock, faults
         self._max_decoded, self._base_url = max_decoded, base_url
         self._told: dict[str, int] = {}
+        self._keyring = Keyring()
 
     def begin(
         self, method: bytes, target: bytes, headers: Headers, fields: Mapping[bytes, bytes] | None = None
@@ -175,8 +182,12 @@ class Ingest:
             return self.try_later()
         return Admission(admitted, "POST", path, query, headers, length, gzip)
 
-    def finish(self, admission: Admission, body: bytes) -> Draft | Answer:
-        """Judge the body: an answer (a handshake, a refusal), or what is to be stored."""
+    def finish(self, admission: Admission, body: bytes, fetched: Fetched | None = None) -> Draft | Answer | Errand:
+        """
+        Judge the body: an answer (a handshake, a refusal), what is to be stored, or what must be fetched before.
+
+        After an errand it is called again, with what came of it.
+        """
         admitted = admission.admitted
         if len(body) > self.max_body:
             return self._refused(self.too_large)
@@ -188,19 +199,23 @@ class Ingest:
                     return self._refused(self._too_large_decoded)
             except UnreadableError:
                 return self._refused(BAD_GZIP)
-        found = None
+        found, told = None, b""
         if admitted.handshakes or admitted.secrets or admitted.delivery_id is not None:
             view = _View(admission, body, self._max_decoded)
-            answer = self._handshake(admission, view) or self._doubted(admission, body, view)
+            answer = self._handshake(admission, view) or self._doubted(admission, body, view, fetched)
             if answer is not None:
                 return answer
+            visit = self._visit(admitted.handshakes, view, fetched)
+            if type(visit) is Errand:
+                return visit
+            told = cast("bytes", visit)
             if admitted.delivery_id is not None:
                 found = delivery_id(admitted.delivery_id, admission.headers, view)
         return Draft(
             admitted.endpoint_id,
             self._clock.now(),
             admission.query,
-            _stored_headers(admission.headers, admitted.secret_headers),
+            _stored_headers(admission.headers, admitted.secret_headers) + told,
             body,
             found,
         )
@@ -250,25 +265,61 @@ class Ingest:
                 return Answer(200, reply[1], _HANDSHAKE % reply[0])
         return None
 
-    def _doubted(self, admission: Admission, body: bytes, view: Callable[[], Mapping[str, Any]]) -> Answer | None:
+    def _doubted(
+        self, admission: Admission, body: bytes, view: Callable[[], Mapping[str, Any]], fetched: Fetched | None
+    ) -> Answer | Errand | None:
         admitted = admission.admitted
         if not admitted.secrets or not admitted.verifications:
             return None
         target = admission.path + (b"?" + admission.query if admission.query else b"")
-        refused = verify_any(
-            admitted.verifications,
-            admitted.secrets,
-            admission.headers,
-            body,
-            self._clock.now(),
-            view=view,
-            url=self._base_url + target.decode("latin-1"),
-        )
+
+        def asked() -> Refusal | None:
+            return verify_any(
+                admitted.verifications,
+                admitted.secrets,
+                admission.headers,
+                body,
+                self._clock.now(),
+                view=view,
+                url=self._base_url + target.decode("latin-1"),
+                keyring=self._keyring,
+            )
+
+        refused = asked()
+        if isinstance(refused, CertificateNeeded):
+            errand = Errand("certificate", refused.url)
+            if fetched is None or fetched.errand != errand:
+                return errand
+            flaw = fetched.flaw or self._keyring.add(errand.url, fetched.body, self._clock.now())
+            if flaw is not None and fetched.worth_another_try:
+                self._tell(admitted, f"its certificate cannot be had: {flaw}")
+                return self.try_later()
+            refused = asked() if flaw is None else Refusal(f"its certificate is none: {flaw}")
         if refused is None:
             return None
         self._tell(admitted, refused.reason)
         basic = any(spec.kind == "basic" for spec in admitted.verifications)
         return self._refused(UNVERIFIED_BASIC if basic else UNVERIFIED)
+
+    def _visit(
+        self, handshakes: Sequence[Handshake], view: Callable[[], Mapping[str, Any]], fetched: Fetched | None
+    ) -> bytes | Errand:
+        """What is to be visited; or the line of the stored headers that says how it went, empty where nothing was to be."""
+        visit = next(filter(None, [handshake.wanted(view) for handshake in handshakes]), None)
+        if visit is None:
+            return b""
+        errand = Errand("visit", visit.url)
+        if visit.flaw is not None:
+            went = f"{REFUSED}{visit.flaw}"
+        elif fetched is None or fetched.errand != errand:
+            return errand
+        elif fetched.flaw is not None:
+            went = f"{IN_VAIN}{fetched.flaw}"
+        else:
+            went = VISITED
+            self.counts.handshakes += 1
+        said = "".join(char if " " <= char <= "~" else "?" for char in went[:_MOST_SAID])
+        return b"\r\n%b: %b" % (_VISIT_HEADER, said.encode())
 
     def _tell(self, admitted: Admitted, reason: str) -> None:
         """Log why an endpoint refuses, at most once in 10 s for each, so that a flood does not fill the log."""
@@ -304,5 +355,5 @@ class _View:
 
 
 def _stored_headers(headers: Headers, secret_headers: frozenset[bytes]) -> bytes:
-    secret = _SECRET_HEADERS | secret_headers if secret_headers else _SECRET_HEADERS
+    secret = _BLOTTED_OUT | secret_headers if secret_headers else _BLOTTED_OUT
     return b"\r\n".join([b"%b: %b" % (name, REDACTED if name in secret else value) for name, value in headers])

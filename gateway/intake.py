@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import ClassVar, Protocol, cast
 
+from gateway.errands import Errand
 from gateway.errors import StoreError
+from gateway.fetching import Fetching
 from gateway.ingest import Admission, Answer, Ingest
-from gateway.store.base import Receipt
+from gateway.store.base import Draft, Journal, Receipt
 
 _STATUS = {
     200: b"200 OK",
@@ -32,6 +35,10 @@ class Owner(Protocol):
     """The front that a message came in by."""
 
     ingest: Ingest
+    journal: Journal
+    fetching: Fetching
+    loop: asyncio.AbstractEventLoop
+    tasks: set[asyncio.Task[None]]
 
     def answered(self, intake: Intake, answer: Answer) -> None:
         """Send the answer."""
@@ -59,6 +66,48 @@ class Intake:
         self.disconnected = False
         self.response_complete = False
         self.more_body = True
+
+    def store(self) -> None:
+        """Have the message stored, or answer it; after an errand, where that takes one."""
+        front = self.front
+        body, self.body = bytes(self.body), b""
+        try:
+            verdict = front.ingest.finish(cast("Admission", self.admission), body)
+            if type(verdict) is Draft:
+                front.journal.append(verdict, self.done)
+                return
+            if type(verdict) is Errand:
+                task = front.loop.create_task(self._store_later(body, verdict))
+                front.tasks.add(task)  # a server that stops waits for these
+                task.add_done_callback(front.tasks.discard)
+                return
+            answer = cast("Answer", verdict)
+        except Exception as error:  # noqa: BLE001  a bug of ours costs the sender a second try, not the message
+            answer = self._excuse(error)
+        front.answered(self, answer)
+
+    async def _store_later(self, body: bytes, errand: Errand) -> None:
+        """
+        Have the message stored once the errand is done.
+
+        Also where the sender has gone away meanwhile: what was fetched for it is done, and a second copy is known.
+        """
+        front = self.front
+        try:
+            verdict = await front.fetching.judged(cast("Admission", self.admission), body, errand)
+            if isinstance(verdict, Draft):
+                front.journal.append(verdict, self.done)
+                return
+            answer = verdict
+        except Exception as error:  # noqa: BLE001  as above
+            answer = self._excuse(error)
+        front.answered(self, answer)
+
+    def _excuse(self, error: Exception) -> Answer:
+        if isinstance(error, StoreError):
+            return self.front.ingest.busy(error)
+        _log.error("a message could not be taken; the sender is told to come again", exc_info=error)
+        return self.front.ingest.try_later()
 
     def done(self, outcome: Receipt | StoreError) -> None:
         """What the journal says."""

@@ -23,6 +23,7 @@ from gateway.rulebook import Rulebook
 from gateway.store.base import State
 from gateway.template import Request, TemplateFile, TemplateFolder
 from gateway.vault import Vault, hint, new_id, new_token
+from gateway.verify import ways_of
 
 ENDPOINT_PATH = "/POSTAlert/"
 
@@ -249,7 +250,7 @@ def check_secret(folder: TemplateFolder, file: TemplateFile, secret: str) -> Non
             "leave it out, or give [verification] in the settings"
         )
         raise SettingsError(msg)
-    for verification in file.verifications:
+    for verification in ways_of(file.verifications, secret):
         verification.check_secret(secret)
 
 

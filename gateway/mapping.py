@@ -5,8 +5,9 @@ A text that is one hole keeps the value it finds; any other becomes text, what i
 of whose holes find nothing finds nothing itself; empty lists and objects are nothing as text. `{{` and `}}` are braces.
 
 JMESPath's own truth applies to `||`: empty texts, lists and objects, `false` and `null` count as nothing. Beside the
-standard functions there are `split(text, separator)`, `lower(x)`, `upper(x)`, `trim(x)` and `replace(text, old, new)`, which
-pass `null` on. An expression that does not fit the message, such as `length()` of a number, finds nothing.
+standard functions there are `split(text, separator)`, `lower(x)`, `upper(x)`, `trim(x)`, `replace(text, old, new)`,
+`quote(x)` for a part of a URL, and `from_json(x)` for JSON within a text. They pass `null` on. An expression that does not fit
+the message, such as `length()` of a number, finds nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import jmespath
 import jmespath.exceptions
@@ -22,6 +24,7 @@ import jmespath.functions
 import jmespath.visitor
 import msgspec
 
+from gateway.body import too_deep
 from gateway.config import nearest
 from gateway.errors import TemplateError
 
@@ -54,6 +57,20 @@ class _Functions(jmespath.functions.Functions):
     @jmespath.functions.signature({"types": []}, {"types": ["string"]}, {"types": ["string"]})
     def _func_replace(self, text: Any, old: str, new: str) -> str | None:
         return None if text is None else to_text(text).replace(old, new) if old else to_text(text)
+
+    @jmespath.functions.signature({"types": []})
+    def _func_quote(self, text: Any) -> str | None:
+        return None if text is None else quote(to_text(text).encode("utf-8", "replace"), safe="")
+
+    @jmespath.functions.signature({"types": []})
+    def _func_from_json(self, text: Any) -> Any:
+        if not isinstance(text, str):
+            return text if isinstance(text, dict | list) else None
+        try:
+            value = msgspec.json.decode(text.encode("utf-8", "replace"))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return value if isinstance(value, dict | list) and not too_deep(value) else None
 
 
 class Hole:

@@ -23,11 +23,11 @@ from uvicorn.server import ServerState
 from gateway import ingest as rules
 from gateway.connections import Watch
 from gateway.endpoints import PREFIX
-from gateway.errors import StoreError
+from gateway.fetching import Fetching
 from gateway.framing import framing_flaw, head_without_upgrade
 from gateway.ingest import Admission, Answer, Ingest, refusal
 from gateway.intake import Intake, wire
-from gateway.store.base import Draft, Journal
+from gateway.store.base import Journal
 
 Phase = Literal["new", "head", "body", "busy", "idle", "over"]
 
@@ -42,7 +42,7 @@ _log = logging.getLogger("gateway.protocol")
 
 class Front(HttpToolsProtocol):
     """
-    One connection. `ingest`, `journal` and `watch` are shared by all; `functools.partial` gives them to uvicorn.
+    One connection. `ingest`, `journal`, `fetching` and `watch` are shared by all; `functools.partial` gives them to uvicorn.
 
     `phase` says where the connection is: new (no byte yet), head, body, busy (the request is here, its answer is not),
     idle, over (the last answer is given; what still comes is thrown away). `active` is the request that is being answered;
@@ -58,11 +58,12 @@ class Front(HttpToolsProtocol):
         *,
         ingest: Ingest,
         journal: Journal,
+        fetching: Fetching,
         watch: Watch,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False  # whatever the logger's settings: a path holds a token
-        self.ingest, self.journal, self.watch = ingest, journal, watch
+        self.ingest, self.journal, self.fetching, self.watch = ingest, journal, fetching, watch
         self.phase: Phase = "new"
         self.since = 0.0  # when the phase began; for head and body, when the request did
         self.received = 0  # bytes of this request, without those that came together with its first one
@@ -280,22 +281,7 @@ class Front(HttpToolsProtocol):
         elif intake.response_complete:  # answered by its head alone
             self._rest()
         else:
-            self._store(intake)
-
-    def _store(self, intake: Intake) -> None:
-        body, intake.body = intake.body, b""
-        try:
-            verdict = self.ingest.finish(cast("Admission", intake.admission), bytes(body))
-            if type(verdict) is Draft:
-                self.journal.append(verdict, intake.done)
-                return
-            answer = cast("Answer", verdict)
-        except StoreError as error:
-            answer = self.ingest.busy(error)
-        except Exception:  # noqa: BLE001  a bug of ours costs the sender a second try, not the message
-            _log.exception("a message could not be taken; the sender is told to come again")
-            answer = self.ingest.try_later()
-        self.answered(intake, answer)
+            intake.store()
 
     # the answers
 

@@ -13,28 +13,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-import msgspec
-
+from gateway.certificates import Keyring, certified
+from gateway.expressions import NO_VIEW, View, search
 from gateway.verify import (
     DIGITS,
     MAX_SIGNATURES,
-    NO_VIEW,
+    CertificateNeeded,
     Headers,
+    Refusal,
     Verification,
-    View,
     from_base64,
     from_hex,
     key_bytes,
-    search,
     signed_parts,
+    ways_of,
     webhook_key,
 )
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a sender was not believed: for the operator's log, never for the sender."""
-
-    reason: str
 
 
 def verify(
@@ -47,12 +41,14 @@ def verify(
     view: View | None = None,
     method: str = "POST",
     url: str = "",
+    keyring: Keyring | None = None,
 ) -> Refusal | None:
     """
     None where one of the secrets (the current one, the previous one) proves the sender, else why not.
 
     `body` is what arrived, before any decoding. `view` serves the specs that look into the body or the query, `url` (as
-    the sender wrote it) and `method` those that sign them.
+    the sender wrote it) and `method` those that sign them, `keyring` those that sign with a certificate: where it lacks
+    theirs, it is CertificateNeeded that is returned.
     """
     if spec.kind == "none":
         return None
@@ -63,6 +59,8 @@ def verify(
         return _basic(known, headers)
     if spec.kind == "bearer":
         return _bearer(known, headers)
+    if spec.kind == "certificate":
+        return certified(spec, known, headers, body, now_ms, keyring or Keyring())
     sent = _Sent(headers, body, view, method, url)
     try:
         if spec.kind == "token":
@@ -85,14 +83,24 @@ def verify_any(
     view: View | None = None,
     method: str = "POST",
     url: str = "",
+    keyring: Keyring | None = None,
 ) -> Refusal | None:
-    """None where one of the specs holds or there is none, else the reason the first did not."""
+    """
+    None where one of the specs holds or there is none, else the reason the first did not.
+
+    Where one would hold if its certificate were there, that is the reason: CertificateNeeded.
+    """
     first: Refusal | None = None
+    prefixed = any(spec.secret_prefix for spec in specs)
     for spec in specs:
-        refusal = verify(spec, secrets, headers, body, now_ms, view=view, method=method, url=url)
+        own = [secret for secret in secrets if spec in ways_of(specs, secret)] if prefixed else secrets
+        if not own and secrets:
+            continue
+        refusal = verify(spec, own, headers, body, now_ms, view=view, method=method, url=url, keyring=keyring)
         if refusal is None:
             return None
-        first = first or refusal
+        if first is None or (isinstance(refusal, CertificateNeeded) and not isinstance(first, CertificateNeeded)):
+            first = refusal
     return first
 
 
@@ -260,7 +268,6 @@ def _skew(spec: Verification, stamp: bytes, now_ms: int) -> str | None:
     return f"the timestamp is {abs(seconds):.0f} s {side}, more than {spec.tolerance} s; compare the clocks"
 
 
-@functools.lru_cache(maxsize=1024)
 def _message(spec: Verification, sent: _Sent, stamp: bytes | None) -> bytes:
     if spec.signed == "{body}":
         return sent.body

@@ -25,10 +25,11 @@ import msgspec
 from gateway.advanced import KEYS as ADVANCED_KEYS
 from gateway.config import nearest
 from gateway.errors import TemplateError, UnreadableError
+from gateway.handshakes import Handshake
 from gateway.models import Channel, Event, Ignored
 from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
 from gateway.tables import struct_of
-from gateway.verify import Handshake, Verification, check_delivery_id
+from gateway.verify import Verification, check_delivery_id
 
 SUPPORTED_API = range(1, 2)
 """The versions of the contract that this gateway reads; a template says in `api` which one it was written for."""

@@ -1,9 +1,8 @@
 """
-Who sent it, as data: verification and handshakes; `signatures` carries the first out.
+Who sent it, as data; `signatures` and `certificates` carry it out.
 
-A template says in `template.toml` how its vendor signs (`[verification]`) and how it asks whether the URL is ours
-(`[handshake]`); either may be one table or a list. Of a list of verifications one must hold, of a list of handshakes the
-first that applies answers. Nothing here does I/O or knows a vendor.
+A template says in `template.toml` how its vendor signs (`[verification]`, one table or a list of which one must hold).
+Nothing here does I/O or knows a vendor.
 """
 
 from __future__ import annotations
@@ -14,25 +13,27 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Literal
 
-import jmespath
 import msgspec
-from jmespath.exceptions import JMESPathError
 
 from gateway.errors import SettingsError, TemplateError
+from gateway.expressions import View, expression_flaw, search
+from gateway.hosts import pattern_flaw
 
+Algorithm = Literal["sha1", "sha256", "sha384", "sha512"]
 Headers = Sequence[tuple[bytes, bytes]]
 """Headers in the order in which they came, names in lower case."""
-View = Callable[[], Mapping[str, Any]]
-"""Makes `{"body": …, "query": …, "headers": …}` of a request when an expression asks for it."""
 
 MAX_SIGNATURES = 16
-MAX_ECHO = 1024
 _SIGNED_PART = re.compile(r"\{([^{}]*)\}")
 _SIGNED_NAMES = ("body", "timestamp", "id", "url", "method", "params")
+_HEADER_KEYS = ("header", "timestamp_header", "id_header")
+_VALUE_KEYS = ("value", "timestamp_value", "id_value", "certificate_value", "version_value", "pin_value")
+_CERTIFICATE_NEEDS = ("signed_keys", "certificate_value", "certificate_host", "pin_value")
+_CERTIFICATE_ONLY = (*_CERTIFICATE_NEEDS, "version_value", "versions", "secret_prefix")
+_COMMON = ("kind", "header", "value")
 DIGITS = re.compile(rb"[0-9]{1,16}")
-NO_VIEW: Mapping[str, Any] = {}
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,17 +41,18 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     How a vendor's requests are told from forged ones.
 
     `kind` is `token` (a header holds the secret), `basic` (the secret is `user:password`), `bearer`, `hmac`,
-    `standard_webhooks` (also Svix; the secret is `whsec_…`) or `none`. All other keys but `header` and `value` are for
-    `hmac` alone.
+    `standard_webhooks` (also Svix; the secret is `whsec_…`), `certificate` (the vendor signs with a key of its own, and says
+    where the certificate is; the secret is what the message must name) or `none`. All other keys but `header`, `value` and
+    `algorithm` are for `hmac` alone, or for `certificate`.
     """
 
-    kind: Literal["none", "token", "basic", "bearer", "hmac", "standard_webhooks"]
+    kind: Literal["none", "token", "basic", "bearer", "hmac", "standard_webhooks", "certificate"]
     header: str | None = None
     """The header that holds the token or the signature."""
     value: str | None = None
     """Where it is, if in no header: JMESPath over `body`, `query` and `headers`, `body.signature.signature`."""
-    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
-    """The hash under the HMAC."""
+    algorithm: Algorithm = "sha256"
+    """The hash under the HMAC or the signature."""
     encoding: Literal["hex", "base64"] = "hex"
     """How the signature is written; either case of hex, either alphabet of base64, with padding or without."""
     prefix: str = ""
@@ -77,6 +79,20 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The header that holds the id that is signed."""
     id_value: str | None = None
     """The same, by JMESPath."""
+    signed_keys: tuple[str, ...] = ()
+    """What a certificate's key has signed: of these keys of the body those that are there, each a line, its text the next."""
+    certificate_value: str | None = None
+    """Where the URL of the certificate is, by JMESPath; it is fetched once, if it is https and ends in `.pem`."""
+    certificate_host: str | None = None
+    """Which host that URL must have: an RE2 pattern for the whole of it, and of its port where it has one."""
+    version_value: str | None = None
+    """Where the version of the signature is, by JMESPath."""
+    versions: dict[str, Algorithm] | None = None
+    """The `algorithm` of each version, `{ 1 = "sha1", 2 = "sha256" }`; others are not believed."""
+    pin_value: str | None = None
+    """Where that is which must be the secret, by JMESPath: the vendor's key signs for others too."""
+    secret_prefix: str = ""
+    """How a secret begins that is for this way alone, where there are several; what begins otherwise is for the others."""
 
     def check(self) -> None:
         """Raise TemplateError where the keys do not fit together; the message names the key and what to do."""
@@ -95,6 +111,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             problem = "the secret is not `whsec_` and base64, as Standard Webhooks has it"
         elif self.kind == "hmac" and not key_bytes(self, secret):
             problem = f"the secret is not {self.secret_encoding}"
+        elif self.kind == "certificate" and not secret.startswith(self.secret_prefix):
+            problem = f"the secret does not begin with {self.secret_prefix!r}; it is what {self.pin_value} must be"
         if problem:
             raise SettingsError(problem)
 
@@ -104,48 +122,22 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.header.lower().encode() if self.kind == "token" and self.header else None
 
 
-class Handshake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    How a vendor asks whether a URL is ours: it wants a text of its own back. Such a request is answered, not stored.
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a sender was not believed: for the operator's log, never for the sender."""
 
-    Slack: `echo = "body.challenge"`, `when = "body.type == 'url_verification'"`. Microsoft Graph:
-    `echo = "query.validationToken"`.
-    """
+    reason: str
 
-    echo: str
-    """What goes back: JMESPath over `body`, `query` and `headers` (names in lower case) that gives text, at most 1 KiB."""
-    answer: Literal["plain", "json"] = "plain"
-    """As plain text, or as JSON `{key: text}`."""
-    when: str | None = None
-    """The condition, JMESPath; where there is none, whether `echo` gives text."""
-    method: Literal["POST", "GET", "any"] = "POST"
-    """The method of the request."""
-    key: str | None = None
-    """The key of the JSON answer."""
 
-    def check(self) -> None:
-        """Raise TemplateError where the keys do not fit together; the message names the key and what to do."""
-        for key, expression in (("echo", self.echo), ("when", self.when)):
-            problem = _expression_flaw(key, expression)
-            if problem:
-                raise TemplateError(problem)
-        if (self.answer == "json") != (self.key is not None):
-            msg = '`key` goes with answer = "json": name the key of the JSON answer, or leave out both'
-            raise TemplateError(msg)
+class CertificateNeeded(Refusal, frozen=True):
+    """All fits, as far as it can be told without the certificate at `url`."""
 
-    def reply(self, method: str, view: View) -> tuple[bytes, bytes] | None:
-        """Content type and body of the answer to a request; None where it is no handshake."""
-        if self.method not in (method, "any"):
-            return None
-        given = view()
-        echo = search(self.echo, given)
-        if not isinstance(echo, str) or not echo or len(echo.encode("utf-8", "replace")) > MAX_ECHO:
-            return None
-        if self.when is not None and search(self.when, given) is not True:
-            return None
-        if self.answer == "json":
-            return b"application/json", msgspec.json.encode({self.key: echo})
-        return b"text/plain; charset=utf-8", echo.encode("utf-8", "replace")
+    url: str
+
+
+def ways_of(specs: Sequence[Verification], secret: str) -> tuple[Verification, ...]:
+    """The specs that a secret is for: those whose `secret_prefix` it has; else those without one; else all."""
+    own = [spec for spec in specs if spec.secret_prefix and secret.startswith(spec.secret_prefix)]
+    return tuple(own or [spec for spec in specs if not spec.secret_prefix] or specs)
 
 
 def delivery_id(where: str, headers: Headers, view: View) -> str | None:
@@ -173,7 +165,7 @@ def check_delivery_id(where: str) -> None:
         "delivery_id", where.removeprefix("header:").strip() if where.startswith("header:") else None
     )
     if not where.startswith("header:"):
-        problem = _expression_flaw("delivery_id", where)
+        problem = expression_flaw("delivery_id", where)
     if problem:
         raise TemplateError(problem)
 
@@ -195,6 +187,7 @@ def key_bytes(spec: Verification, secret: str) -> bytes | None:
         return None
 
 
+@functools.lru_cache(maxsize=1024)
 def signed_parts(signed: str) -> tuple[tuple[bool, str], ...]:
     """`signed`, split into (is a hole, text)."""
     pieces = _SIGNED_PART.split(signed)
@@ -223,19 +216,6 @@ def from_base64(text: bytes) -> bytes | None:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
-def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression)
-
-
-def search(expression: str, given: Mapping[str, Any]) -> object:
-    """What JMESPath finds; None also where it does not fit what it is given."""
-    try:
-        return cast("object", _compiled(expression).search(given))
-    except (JMESPathError, TypeError, ValueError, RecursionError):  # a function met a value it does not take
-        return None
-
-
 def _flaw(spec: Verification) -> str | None:
     """What is wrong with a spec, if anything."""
     if spec.kind in ("none", "basic", "bearer", "standard_webhooks"):
@@ -243,13 +223,24 @@ def _flaw(spec: Verification) -> str | None:
         return f'`{changed[0]}` means nothing with kind = "{spec.kind}": leave it out' if changed else None
     if (spec.header is None) == (spec.value is None):
         return f'kind = "{spec.kind}" needs either `header` or `value`: where the vendor puts the {_noun(spec)}'
-    if spec.kind == "token":
-        strange = [name for name in _changed(spec) if name not in ("kind", "header", "value", "prefix")]
-        if strange:
-            return f'`{strange[0]}` means nothing with kind = "token": leave it out, or make it kind = "hmac"'
-    flaws = [_header_flaw(key, getattr(spec, key)) for key in ("header", "timestamp_header", "id_header")]
-    flaws += [_expression_flaw(key, getattr(spec, key)) for key in ("value", "timestamp_value", "id_value")]
-    return next(filter(None, flaws), None) or (_hmac_flaw(spec) if spec.kind == "hmac" else None)
+    strange = [name for name in _changed(spec) if not _belongs(name, spec.kind)]
+    if strange:
+        hint = ', or make it kind = "hmac"' if spec.kind == "token" else ""
+        return f'`{strange[0]}` means nothing with kind = "{spec.kind}": leave it out{hint}'
+    flaws = [_header_flaw(key, getattr(spec, key)) for key in _HEADER_KEYS]
+    flaws += [expression_flaw(key, getattr(spec, key)) for key in _VALUE_KEYS]
+    return next(filter(None, flaws), None) or (
+        _certificate_flaw(spec) if spec.kind == "certificate" else _hmac_flaw(spec)
+    )
+
+
+def _certificate_flaw(spec: Verification) -> str | None:
+    missing = [name for name in _CERTIFICATE_NEEDS if not getattr(spec, name)]
+    if missing:
+        return f'kind = "certificate" needs `{missing[0]}`'
+    if (spec.version_value is None) != (spec.versions is None):
+        return "`version_value` and `versions` go together: where the version is, and what each means"
+    return pattern_flaw("certificate_host", spec.certificate_host or "")
 
 
 def _hmac_flaw(spec: Verification) -> str | None:
@@ -283,6 +274,24 @@ def _hmac_flaw(spec: Verification) -> str | None:
     return None
 
 
+_FLAWS: Mapping[str, Callable[[Verification], str | None]] = {
+    "token": lambda _: None,
+    "hmac": _hmac_flaw,
+    "certificate": _certificate_flaw,
+}
+
+
+def _belongs(key: str, kind: str) -> bool:
+    """Whether a key means something with this kind, which has a `header` or a `value`."""
+    if key in _COMMON:
+        return True
+    if kind == "token":
+        return key == "prefix"
+    if kind == "certificate":
+        return key == "algorithm" or key in _CERTIFICATE_ONLY
+    return key not in _CERTIFICATE_ONLY
+
+
 def _changed(spec: Verification) -> dict[str, object]:
     """The keys that were set to something other than their default."""
     return {
@@ -299,16 +308,4 @@ def _noun(spec: Verification) -> str:
 def _header_flaw(key: str, name: str | None) -> str | None:
     if name is not None and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
         return f"`{key}` is not the name of a header: {name!r}"
-    return None
-
-
-def _expression_flaw(key: str, expression: str | None) -> str | None:
-    if expression is None:
-        return None
-    try:
-        _compiled(expression)
-    except (JMESPathError, RecursionError) as error:
-        return f"`{key}` is not JMESPath: {expression!r}: {str(error).splitlines()[0]}"
-    if not re.search(r"\b(body|query|headers)\b", expression):
-        return f"`{key}` looks at nothing that was sent: begin with body, query or headers, `body.{expression}`"
     return None

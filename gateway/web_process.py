@@ -20,6 +20,8 @@ from gateway.config import Settings
 from gateway.connections import Limits, Watch
 from gateway.endpoints import Endpoints, Sender
 from gateway.faults import Faults
+from gateway.fetching import Fetching
+from gateway.http import Client
 from gateway.ingest import Ingest
 from gateway.protocol import Front
 from gateway.store.sqlite import SqliteJournal, SqliteState, check_together
@@ -61,10 +63,21 @@ async def run_web(
         base_url=settings.base_url,
         faults=faults,
     )
+    client = None
+    if settings.fetch_deadline:
+        client = Client(allow_private=settings.allow_private_targets, deadline=settings.fetch_deadline)
+    fetching = Fetching(ingest, client, clock)
     app = create_app(
-        ingest=ingest, journal=journal, state=state, clock=clock, trouble=lambda: journal.trouble, routes=routes
+        ingest=ingest,
+        journal=journal,
+        fetching=fetching,
+        state=state,
+        clock=clock,
+        trouble=lambda: journal.trouble,
+        routes=routes,
     )
-    front = functools.partial(Front, ingest=ingest, journal=journal, watch=Watch(limits or Limits()))
+    watch = Watch(limits or Limits())
+    front = functools.partial(Front, ingest=ingest, journal=journal, fetching=fetching, watch=watch)
     server = Server(server_config(app, front, forwarded_allow_ips=settings.forwarded_allow_ips))
     with contextlib.suppress(ValueError, RuntimeError):  # only the main thread hears signals
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
@@ -73,6 +86,8 @@ async def run_web(
     try:
         await server.serve(sockets=[listener])
     finally:
+        if client is not None:
+            await client.close()
         await journal.close()
         await state.close()
 

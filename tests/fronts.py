@@ -24,12 +24,15 @@ from gateway.connections import Limits, Watch
 from gateway.endpoints import Endpoints, Sender
 from gateway.errors import StoreBusyError, StoreError
 from gateway.faults import NO_FAULTS, Faults
+from gateway.fetching import Fetching
+from gateway.handshakes import Handshake
+from gateway.http import Client
 from gateway.ingest import Ingest
 from gateway.models import Endpoint, Integration, Message
 from gateway.protocol import Front
 from gateway.store.base import Counts, Draft, Journal, Receipt, State
 from gateway.vault import Vault, new_token
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 from gateway.web_process import Server, server_config
 
 FRONTS = ("parser", "asgi-httptools", "asgi-h11")
@@ -231,8 +234,8 @@ class Response(msgspec.Struct, frozen=True):
 class Running:
     """A server on a port of its own."""
 
-    def __init__(self, port: int, server: Server, ingest: Ingest, house: Installation) -> None:
-        self.port, self.server, self.ingest, self.house = port, server, ingest, house
+    def __init__(self, port: int, server: Server, fetching: Fetching, ingest: Ingest, house: Installation) -> None:
+        self.port, self.server, self.fetching, self.ingest, self.house = port, server, fetching, ingest, house
 
     @property
     def drafts(self) -> list[Draft]:
@@ -314,20 +317,23 @@ def serving(
     routes: Sequence[BaseRoute] = (),
     trouble: Callable[[], str | None] = lambda: None,
     max_body: int = 1 << 20,
+    client: Client | None = None,
 ) -> Iterator[Running]:
-    """One of FRONTS, in a thread, until the block ends."""
+    """One of FRONTS, in a thread, until the block ends; with a `client`, it fetches what messages ask for."""
     ingest = house.ingest(faults=faults, max_body=max_body)
     journal = cast("Journal", house.journal)
+    fetching = Fetching(ingest, client, house.clock)
     app = create_app(
         ingest=ingest,
         journal=journal,
+        fetching=fetching,
         state=cast("State", house.state),
         clock=house.clock,
         trouble=trouble,
         routes=routes,
         body_deadline=limits.body,
     )
-    protocol = functools.partial(Front, ingest=ingest, journal=journal, watch=Watch(limits))
+    protocol = functools.partial(Front, ingest=ingest, journal=journal, fetching=fetching, watch=Watch(limits))
     server = Server(server_config(app, protocol if front == "parser" else front.removeprefix("asgi-")))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -345,7 +351,7 @@ def serving(
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.002)
-            yield Running(port, server, ingest, house)
+            yield Running(port, server, fetching, ingest, house)
         finally:
             house.journal.release()
             server.stop()

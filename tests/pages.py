@@ -22,14 +22,16 @@ import msgspec
 import pytest
 
 from gateway.body import decode_body, parse_headers, parse_query
+from gateway.certificates import Keyring
 from gateway.errors import TemplateError, UnreadableError
+from gateway.handshakes import Handshake, Visit
 from gateway.mapping import Text, Texts
 from gateway.models import Reading
 from gateway.rulebook import Rulebook
 from gateway.signatures import verify_any
 from gateway.template import convert, import_file, merge
 from gateway.testing.samples import Sample, expected_of, read_sample
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification, ways_of
 
 _FENCE = re.compile(
     r'^ *```(?P<language>\w*)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^ *```$', re.MULTILINE | re.DOTALL
@@ -89,6 +91,7 @@ class Run:
         self._settings: dict[str, Any] = {}
         self._code: str | None = None
         self._message: Path | None = None
+        self._certificates: dict[str, bytes] = {}
         self._count = 0
         self.ran = 0
         self._steps: Mapping[str, Callable[[Block], None]] = {
@@ -106,11 +109,14 @@ class Run:
             "Message | Then | Why": self._messages,
             "asked": self._set_message,
             "answered": self._answered,
+            "visited": self._visited,
+            "not visited": self._not_visited,
         }
 
     def take(self, block: Block) -> bool:
         """Run a block; whether it was one of those that are run."""
-        step = self._believed if block.title.startswith("believed") else self._steps.get(block.title)
+        longer = {"believed": self._believed, "certificate": self._set_certificate}
+        step = longer.get(block.title.partition(" ")[0].rstrip(","), self._steps.get(block.title))
         if step is None:
             return False
         step(block)
@@ -135,6 +141,10 @@ class Run:
         self._count += 1
         self._message = self._folder / f"message{self._count}.{'http' if block.language == 'http' else 'json'}"
         self._message.write_text(block.text + "\n", encoding="utf-8")
+
+    def _set_certificate(self, block: Block) -> None:
+        """`certificate at https://…`; it is there for what stands below it."""
+        self._certificates[block.title.removeprefix("certificate at ")] = block.text.encode()
 
     # what is compared
 
@@ -183,30 +193,54 @@ class Run:
         specs = [msgspec.convert(one, Verification) for one in (tables if isinstance(tables, list) else [tables])]
         for spec in specs:
             spec.check()
+        for spec in ways_of(specs, match[1]):
             spec.check_secret(match[1])
         now = int(match[2] or 0) * 1000
+        keyring = Keyring()
+        for url, pem in self._certificates.items():
+            assert keyring.add(url, pem, now) is None or any(spec.kind != "certificate" for spec in specs)
 
         def ask(secret: str, body: bytes) -> object:
             one = msgspec.structs.replace(sample, body=body)
-            return verify_any(specs, [secret], parse_headers(sample.headers), body, now, view=lambda: _view(one))
+            headers = parse_headers(sample.headers)
+            return verify_any(specs, [secret], headers, body, now, view=lambda: _view(one), keyring=keyring)
 
         assert ask(match[1], sample.body) is None
         assert ask(_other(match[1]), sample.body) is not None, "with any other secret too"
         if all(spec.kind in ("hmac", "standard_webhooks") and "{body}" in spec.signed for spec in specs):
             assert ask(match[1], sample.body + b" ") is not None, "with any other body too"
+        for spec in specs:
+            for key in spec.signed_keys:
+                changed = sample.body.replace(b'"%b": "' % key.encode(), b'"%b": "x' % key.encode())
+                assert changed == sample.body or ask(match[1], changed) is not None, "with any other text too"
 
     def _answered(self, block: Block) -> None:
-        tables = self._raw()["handshake"]
-        handshakes = [msgspec.convert(one, Handshake) for one in (tables if isinstance(tables, list) else [tables])]
         sample = self._sample()
         method = sample.path.read_text().split(" ", 1)[0]
-        for handshake in handshakes:
-            handshake.check()
-        replies = [handshake.reply(method, lambda: _view(sample)) for handshake in handshakes]
+        replies = [handshake.reply(method, lambda: _view(sample)) for handshake in self._handshakes()]
         reply = next(filter(None, replies), None)
         assert reply is not None, "no handshake applies"
         assert reply[1].decode() == block.text
         assert reply[0].startswith(b"application/json" if block.language == "json" else b"text/plain")
+
+    def _visited(self, block: Block) -> None:
+        assert self._wanted() == Visit(block.text, None)
+
+    def _not_visited(self, block: Block) -> None:
+        assert self._wanted().flaw == block.text
+
+    def _wanted(self) -> Visit:
+        sample = self._sample()
+        visit = next(filter(None, (handshake.wanted(lambda: _view(sample)) for handshake in self._handshakes())), None)
+        assert visit is not None, "no handshake applies"
+        return visit
+
+    def _handshakes(self) -> list[Handshake]:
+        tables = self._raw()["handshake"]
+        handshakes = [msgspec.convert(one, Handshake) for one in (tables if isinstance(tables, list) else [tables])]
+        for handshake in handshakes:
+            handshake.check()
+        return handshakes
 
     # what it rests on
 

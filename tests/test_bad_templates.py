@@ -42,6 +42,11 @@ CAUGHT = {
     "pattern_with_look_around": (TOML, "[close]: RE2 refuses the pattern '(?=up)up'"),
     "hole_not_closed": (TOML, "[fields] subject: '{title' has a { at 0 that is not closed"),
     "hole_that_is_no_jmespath": (TOML, "[fields] subject: {title ||} is not JMESPath"),
+    "hole_that_negates_a_part": (
+        TOML,
+        "[fields] subject: {(!check.down && 'Up') || title}: `!check.down` is `(!check)` and",
+    ),
+    "hole_that_filters_each_element": (TOML, "a filter right after `[]` looks into each element, not at the list"),
     "verification_without_header": (TOML, 'kind = "token" needs either `header` or `value`'),
     "handshake_without_echo": (TOML, 'the key "echo" is missing in [handshake]'),
     "delivery_id_that_is_no_jmespath": (TOML, "`delivery_id` is not JMESPath: "),

@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from gateway.errors import StoreBusyError
-from gateway.verify import Handshake
+from gateway.handshakes import Handshake
 from tests.fronts import QUICK, Installation, Running, Template, responses, serving, told
 
 CAP = 64 << 10

@@ -19,7 +19,8 @@ import pytest
 
 from gateway.errors import StoreBusyError
 from gateway.faults import Faults
-from gateway.verify import Handshake, Verification
+from gateway.handshakes import Handshake
+from gateway.verify import Verification
 from tests.fronts import FRONTS, Installation, Response, Running, Template, serving, told
 
 GITHUB = Verification(kind="hmac", header="X-Hub-Signature-256", prefix="sha256=")

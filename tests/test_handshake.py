@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gateway.errors import TemplateError
-from gateway.verify import Handshake
+from gateway.handshakes import Handshake
 
 VENDORS: dict[str, tuple[str, str, dict[str, Any], bytes]] = {
     "Slack": (

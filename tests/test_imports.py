@@ -23,8 +23,8 @@ LAYERS = (
     "errors clock faults hours models views",
     (
         "config vault wake names targets dialing http tables texts mapping rules advanced template rulebook tiers "
-        "verify signatures body "
-        "metrics store.base notifiers.base roster fingerprint permits proposal installing"
+        "verify signatures expressions hosts handshakes certificates errands body metrics store.base notifiers.base "
+        "roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",
     (
@@ -33,8 +33,8 @@ LAYERS = (
     ),
     "store notifiers",
     (
-        "ingest endpoints connections framing intake protocol api web app reader lane rehearsal worker process web_process "
-        "supervisor scaffold checking cli __main__"
+        "ingest fetching endpoints connections framing intake protocol api web app reader lane rehearsal worker process "
+        "web_process supervisor scaffold checking cli __main__"
     ),
     "testing",
 )
@@ -50,7 +50,7 @@ ONLY_IN = {
     "http.client": "testing",
     "apsw": "store",
     "sqlite3": "",  # the standard library's may have the WAL-reset fault
-    "re2": "rules mapping",
+    "re2": "rules mapping hosts",
     "uvicorn": "protocol web_process testing",
     "click": "hookspecs cli",
     "rich": "cli",

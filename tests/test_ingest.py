@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from gateway.body import MAX_DEPTH, decode_body, gunzip, media_type, parse_headers, parse_query, too_deep
 from gateway.endpoints import MAX_PATHS, Admitted, Endpoints
+from gateway.errands import Errand
 from gateway.errors import StoreBusyError, UnreadableError
+from gateway.handshakes import Handshake
 from gateway.ingest import Admission, Answer, Ingest
 from gateway.store.base import Draft, Receipt
 from gateway.vault import Vault, new_token
-from gateway.verify import Handshake, Verification
+from gateway.verify import Verification
 from tests.fronts import Installation, Template
 
 LENGTH = [(b"host", b"gateway.test"), (b"content-length", b"2")]
@@ -29,7 +31,7 @@ def house() -> Installation:
     return Installation()
 
 
-def taken(ingest: Ingest, path: str, body: bytes = b"{}", *headers: tuple[bytes, bytes]) -> Draft | Answer:
+def taken(ingest: Ingest, path: str, body: bytes = b"{}", *headers: tuple[bytes, bytes]) -> Draft | Answer | Errand:
     begun = ingest.begin(b"POST", path.encode(), [(b"content-length", b"%d" % len(body)), *headers])
     return begun if isinstance(begun, Answer) else ingest.finish(begun, body)
 

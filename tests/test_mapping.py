@@ -55,6 +55,45 @@ def test_a_text_that_is_wrong_says_so_when_it_is_compiled(source: str, words: st
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "packed, found",
+    [
+        ('{"a": [1]}', {"a": [1]}),
+        (" [1] ", [1]),
+        ('"text"', None),
+        ("12", None),
+        ("null", None),
+        ("", None),
+        ("{", None),
+        ('{"a": "\\ud800"}', None),
+        ("\ud800", None),
+        ("[" * 65 + "]" * 65, None),
+        ("[" * 100_000, None),
+        (None, None),
+        (12, None),
+        (True, None),
+        ({"a": 1}, {"a": 1}),
+        ([], []),
+    ],
+)
+def test_json_within_a_text(packed: object, found: object) -> None:
+    assert Hole("from_json(packed)").find({"packed": packed}) == found
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("a b/c?d=é&e", "a%20b%2Fc%3Fd%3D%C3%A9%26e"),
+        ("a-b_c.d~e", "a-b_c.d~e"),
+        (7, "7"),
+        ("\ud800", "%3F"),
+        (None, None),
+    ],
+)
+def test_a_part_of_a_url(text: object, found: str | None) -> None:
+    assert Hole("quote(text)").find({"text": text}) == found
+
+
 def test_an_expression_nested_without_end_is_refused() -> None:
     with pytest.raises(TemplateError):
         Text("{" + "(" * 1500 + "a" + ")" * 1500 + "}")

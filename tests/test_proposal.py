@@ -6,20 +6,24 @@ import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.body import FORMATS, Format, decode_body, parse_headers
 from gateway.loader import builtin_dir
 from gateway.mapping import Text, Texts
 from gateway.proposal import Payload, Proposal, propose
 from gateway.proposal.columns import path_of, table_of
 from gateway.proposal.words import meaning_of, severity_of, words_of
 from gateway.rulebook import Rulebook
+from gateway.scaffold import Capture
 from gateway.scaffold.toml import template_toml
 from gateway.template import Request, convert
+from gateway.testing.samples import read_sample
 
 UUID = "7c2f5a0e-31d4-4c2b-9d6b-2f0a6c1e9b41"
 
@@ -145,7 +149,63 @@ def test_host_and_check_make_an_id_where_there_is_none() -> None:
     problem = {"host": "db-7", "service": "Disk", "state": "CRITICAL", "output": "95 % used"}
     guess = of(*pair(problem, state="OK", output="40 % used")).guess("source_id")
     assert guess is not None
-    assert (guess.written, guess.confidence) == ("{host}/{service}", "low")
+    assert (guess.written, guess.confidence) == ("{host} {service}", "low")
+
+
+@pytest.mark.parametrize(
+    ("problem", "changes", "expected"),
+    [
+        # what is watched, and where
+        ({"HOSTNAME": "web-1", "SERVICEDESC": "Filesystem /", "STATE": "CRIT"}, {"STATE": "OK"}, "{HOSTNAME} {SERVICEDESC}"),
+        ({"hostname": "web-1", "state": "DOWN"}, {"state": "UP"}, "{hostname}"),
+        ({"rule": {"name": "Bad gateway"}, "status": "firing"}, {"status": "resolved"}, "{rule.name}"),
+        # the next run has an id of its own
+        (
+            {"run": {"id": 811}, "workflow": {"name": "build-and-test"}, "branch": "main", "status": "failed"},
+            {"run": {"id": 812}, "status": "success"},
+            "{workflow.name} on {branch}",
+        ),
+        (
+            {"workflow": {"name": "nightly"}, "repository": {"default_branch": "main", "id": 7}, "status": "failed"},
+            {"status": "success"},
+            None,
+        ),
+        ({"data": {"snitch": {"token": "b90d4f6a18"}}, "status": "missing"}, {"status": "ok"}, "{data.snitch.token}"),
+        ({"token": "b90d4f6a18", "status": "missing"}, {"status": "ok"}, None),
+        ({"resources": ["arn:aws:ec2:eu-west-1::instance/i-07"], "state": "alarm"}, {"state": "ok"}, "{resources[0]}"),
+    ],
+)  # fmt: skip
+def test_where_no_single_value_is_an_id_several_make_one(problem: Any, changes: Any, expected: str | None) -> None:
+    guess = of(*pair(problem, **changes)).guess("source_id")
+    assert (guess and guess.written) == expected
+    assert guess is None or guess.confidence == "low"
+
+
+@pytest.mark.parametrize(
+    ("problem", "changes", "expected"),
+    [
+        ({"alert_id": "a17", "correlation_id": UUID, "status": "open"}, {"status": "closed"}, "{alert_id}"),
+        ({"eventDataId": UUID, "incidentId": "i9", "status": "open"}, {"status": "closed"}, "{incidentId}"),
+        ({"sender": {"id": 9919}, "monitorid": 4417, "status": "down"}, {"status": "up"}, "{monitorid}"),
+        ({"ref": "refs/heads/main", "alert": {"number": 10}, "state": "open"}, {"state": "fixed"}, "{alert.number}"),
+        ({"task_id": "00000000-0000-0000-0000-000000000000", "check": {"id": 501}, "state": "open"},
+         {"state": "closed"}, "{check.id}"),
+    ],
+)  # fmt: skip
+def test_the_problems_own_id_is_preferred_to_that_of_a_message_or_an_owner(
+    problem: Any, changes: Any, expected: str
+) -> None:
+    assert texts(of(*pair(problem, **changes)))["source_id"] == expected
+
+
+def test_headers_and_the_query_are_looked_at_too() -> None:
+    def one(event: str, delivery: str) -> Payload:
+        headers = {"x-pond-event": event, "x-pond-delivery": delivery, "user-agent": "Pond"}
+        return Payload("a", {"text": "Pump 3"}, headers, {"monitor_id": "4417"})
+
+    found = texts(propose([one("down", UUID), one("up", UUID)]))
+    assert found["source_status"] == '{_headers."x-pond-event"}'
+    assert found["source_id"] == "{_query.monitor_id}"
 
 
 # the status
@@ -310,6 +370,29 @@ def test_a_payload_that_is_a_list_is_read_element_by_element() -> None:
     assert texts(proposal)["source_id"] == "{id}"
 
 
+def test_labels_are_the_id_of_a_series_that_has_none() -> None:
+    def message(status: str) -> dict[str, Any]:
+        one: dict[str, Any] = {"status": status, "labels": {"alertname": "ProbeFailed", "job": "blackbox"}}
+        return {"alerts": [one, {**one, "labels": {**one["labels"], "job": "node"}}]}
+
+    assert texts(of(message("firing"), message("resolved")))["source_id"] == "{labels}"
+
+
+def test_parts_that_are_the_same_for_two_problems_make_one_id_together() -> None:
+    def message(state: str) -> list[dict[str, Any]]:
+        places = [("web-1", "Disk"), ("web-1", "Load"), ("web-2", "Disk")]
+        return [{"host": host, "service": service, "state": state} for host, service in places]
+
+    assert texts(of(message("CRITICAL"), message("OK")))["source_id"] == "{host} {service}"
+
+
+def test_the_parts_of_a_message_that_has_a_status_are_no_events() -> None:
+    def message(status: str) -> dict[str, Any]:
+        return {"pipeline": {"key": "p1", "status": status}, "builds": [{"id": 380, "status": status}]}
+
+    assert of(message("failed"), message("success")).each is None
+
+
 def test_a_list_of_details_is_no_list_of_events() -> None:
     problem = {"id": UUID, "state": "open", "evalMatches": [{"metric": "cpu", "value": 1}]}
     assert of(*pair(problem, state="ok")).each is None
@@ -387,11 +470,37 @@ def test_a_huge_payload_is_cut() -> None:
 # the built-in templates' own samples
 
 
-def pairs() -> Iterator[tuple[str, Path, Path]]:
-    for firing in sorted(builtin_dir().glob("*/samples/*_firing.json")):
-        resolved = firing.with_name(firing.name.replace("_firing", "_resolved"))
-        if resolved.exists():
-            yield firing.parent.parent.name, firing, resolved
+HALF = "h"
+"""
+The rules of the proposal were chosen by looking at the templates whose slugs come before this letter.
+
+Those from it on were counted and never looked at, so that their figures say what a new vendor may hope for. When the rules
+were written: 37 ids of 64 JSON pairs before it and 36 of 62 from it on; of pairs of any ending 41 of 78 and 47 of 88.
+"""
+SUFFIXES: dict[str, Format] = {".json": "json", ".xml": "xml", ".form": "form", ".txt": "text"}
+
+
+class Found(NamedTuple):
+    """What was proposed for a pair of samples, beside what its template says."""
+
+    case: str
+    held_out: bool
+    is_json: bool
+    is_whole: bool
+    proposed: str | None
+    source_id: str
+    status: bool
+
+
+def captured(path: Path) -> Capture:
+    """A sample as `plugins new --from-sample` takes it."""
+    sample = read_sample(path)
+    formats = [SUFFIXES[path.suffix]] if path.suffix in SUFFIXES else FORMATS
+    data = decode_body(parse_headers(sample.headers), sample.body, 1 << 20, formats=formats, payload_field="payload")
+    return Capture(
+        name=path.stem, suffix=path.suffix, content=path.read_bytes(), headers=sample.headers, query=sample.query,
+        body=sample.body, data=data, expected_of=lambda _: {},
+    )  # fmt: skip
 
 
 def scalars(data: Any) -> Iterator[str]:
@@ -403,31 +512,74 @@ def scalars(data: Any) -> Iterator[str]:
         yield str(data)
 
 
-def test_most_built_in_templates_would_have_been_proposed() -> None:
-    """
-    A benchmark: of the pairs among the samples, how often is the id, and how often the status, what the template says?
+def found_of(firing: Path, resolved: Path) -> Found:
+    expected = json.loads(firing.with_name(firing.stem + ".expected.json").read_bytes())["events"][0]
+    problem, recovery = captured(firing).payload, captured(resolved).payload
+    # the names of the files would say which is which
+    proposal = propose([msgspec.structs.replace(problem, name="a"), msgspec.structs.replace(recovery, name="b")])
+    request = Request(problem.data, headers=problem.headers, query=problem.query)
+    scope = request.scope
+    if proposal.each is not None:
+        scope = request.scope_of(Text(f"{{{proposal.each}}}").find(scope)[0])
+    found = {guess.field: Text(guess.written).text(scope) for guess in proposal.guesses if guess.field != "tags"}
+    slug = firing.parent.parent.name
+    return Found(
+        f"{slug}/{firing.name}",
+        slug >= HALF,
+        firing.suffix == ".json",
+        expected["source_id"] in set(scalars(problem.data)),
+        found.get("source_id"),
+        expected["source_id"],
+        (found.get("source_status") or "").lower() == (expected["source_status"] or "").lower(),
+    )
 
-    An id that a template puts together is not in the payload as one value, so no proposal can find it: it does not count.
+
+@pytest.fixture(scope="module")
+def benchmark_of_pairs() -> list[Found]:
+    """Every `_firing` of the catalogue whose `_resolved` is a sample of the same kind."""
+    firings = [path for path in sorted(builtin_dir().glob("*/samples/*_firing.*")) if ".expected" not in path.name]
+    pairs = [(path, path.with_name(path.name.replace("_firing", "_resolved"))) for path in firings]
+    return [found_of(firing, resolved) for firing, resolved in pairs if resolved.exists()]
+
+
+@pytest.mark.parametrize(
+    ("which", "least"),
+    [
+        ("JSON pairs", 0.55),
+        ("JSON pairs, held out", 0.55),
+        ("all pairs", 0.5),
+        ("all pairs, held out", 0.5),
+        ("JSON pairs whose id is one value", 0.8),
+    ],
+)
+def test_most_built_in_templates_ids_would_have_been_proposed(
+    benchmark_of_pairs: list[Found], which: str, least: float
+) -> None:
     """
-    total = ids = statuses = whole = 0
-    missed = []
-    for slug, firing, resolved in pairs():
-        expected = json.loads(firing.with_name(firing.stem + ".expected.json").read_bytes())["events"][0]
-        data = json.loads(firing.read_bytes())
-        proposal = of(data, json.loads(resolved.read_bytes()))
-        scope = Request(data).scope
-        if proposal.each is not None:
-            elements = Text(f"{{{proposal.each}}}").find(scope)
-            scope = Request(data).scope_of(elements[0])
-        found = {guess.field: Text(guess.written).text(scope) for guess in proposal.guesses if guess.field != "tags"}
-        total += 1
-        if expected["source_id"] in set(scalars(data)):
-            whole += 1
-            ids += found.get("source_id") == expected["source_id"]
-        statuses += (found.get("source_status") or "").lower() == (expected["source_status"] or "").lower()
-        if found.get("source_id") != expected["source_id"]:
-            missed.append(f"{slug}/{firing.stem}: {found.get('source_id')} for {expected['source_id']}")
-    print(f"{ids} ids of {whole} and {statuses} statuses of {total}", *missed, sep="\n  ")
-    assert whole >= 10
-    assert ids >= whole * 0.5, "\n".join(missed)
-    assert statuses >= total * 0.5
+    A benchmark: of the pairs among the samples, how often is the proposed id, to the letter, what the template says?
+
+    Half of all is what the proposal is held to, whatever the template makes its id of. What cannot be had is a word that
+    the author put in front (`incident 8813`), or that several kinds of messages share a template. Where the id is one
+    value of the payload, more is asked.
+    """
+    kept = [
+        pair
+        for pair in benchmark_of_pairs
+        if (pair.is_json or "JSON" not in which)
+        if (pair.held_out or "held out" not in which)
+        if (pair.is_whole or "one value" not in which)
+    ]
+    missed = [pair for pair in kept if pair.proposed != pair.source_id]
+    shown = "\n  ".join(f"{pair.case}: {pair.proposed} for {pair.source_id}" for pair in missed if not pair.held_out)
+    said = f"{which}: {len(kept) - len(missed)} ids of {len(kept)}; missed, of those that may be looked at:\n  {shown}"
+    print(said)
+    assert len(kept) >= 50
+    assert len(kept) - len(missed) >= len(kept) * least, said
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_most_built_in_templates_statuses_would_have_been_proposed(
+    benchmark_of_pairs: list[Found], held_out: bool
+) -> None:
+    kept = [pair for pair in benchmark_of_pairs if pair.held_out is held_out]
+    assert sum(pair.status for pair in kept) >= len(kept) * 0.75

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import SettingsError, TemplateError
-from gateway.signatures import Refusal, verify, verify_any
-from gateway.verify import Verification, check_delivery_id, delivery_id
+from gateway.signatures import verify, verify_any
+from gateway.verify import Refusal, Verification, check_delivery_id, delivery_id
 
 NOW = 1_750_000_000_000
 SECOND = str(NOW // 1000)

@@ -16,23 +16,24 @@ from typing import Any
 import msgspec
 
 from gateway.mapping import to_text
-from gateway.proposal.words import meaning_of, vocabulary, words_of
+from gateway.proposal.lists import elements_at, list_of_events
+from gateway.proposal.words import vocabulary, words_of_key
 
 MOST_COLUMNS = 2000
 MOST_ROWS = 200
+_CARRIED = vocabulary("signature token key secret forwarded real request delivery trace b3 ratelimit attempt retry")
+"""Headers about the delivery or the sender, not about the problem."""
 _DEPTH = 7
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LISTS = vocabulary(
-    "alerts alert events event incidents problems issues alarms records messages items entries notifications"
-)
-_LEAST_LIKENESS = 3
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """One captured payload: the name of its file, without the ending, and what it says."""
+    """One captured payload: the name of its file, without the ending, what it says, and what stands beside its body."""
 
     name: str
     data: Any
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, Any] = {}
 
 
 class Column:
@@ -51,12 +52,12 @@ class Column:
     @functools.cached_property
     def name(self) -> tuple[str, ...]:
         """The words of the last key."""
-        return words_of(next((key for key in reversed(self.keys) if isinstance(key, str)), ""))
+        return words_of_key(next((key for key in reversed(self.keys) if isinstance(key, str)), ""))
 
     @functools.cached_property
     def parents(self) -> tuple[str, ...]:
         """The words of the keys before it."""
-        return tuple(word for key in self.keys[:-1] if isinstance(key, str) for word in words_of(key))
+        return tuple(word for key in self.keys[:-1] if isinstance(key, str) for word in words_of_key(key))
 
     @property
     def depth(self) -> int:
@@ -87,18 +88,19 @@ class Table(msgspec.Struct):
 
 def table_of(payloads: Sequence[Payload]) -> Table:
     """The payloads as a table."""
-    each = _list_of_events(payloads)
+    each = list_of_events([payload.data for payload in payloads])
     rows: list[tuple[int, Any, Any]] = []
     for at, payload in enumerate(payloads):
         if each is None:
             rows.append((at, payload.data, None))
             continue
-        elements = _found(payload.data, each)
+        elements = elements_at(payload.data, each)
         rows += [(at, element, payload.data) for element in elements if isinstance(element, Mapping)]
     rows = rows[:MOST_ROWS]
     columns: dict[tuple[bool, tuple[str | int, ...]], Column] = {}
-    for number, (_, inside, around) in enumerate(rows):
+    for number, (at, inside, around) in enumerate(rows):
         places = [(False, keys, value) for keys, value in _leaves(inside)]
+        places += [(False, keys, value) for keys, value in _beside(payloads[at])]
         if isinstance(around, Mapping):
             places += [(True, keys, value) for keys, value in _leaves(around) if keys[: len(each or ())] != each]
         for outside, keys, value in places:
@@ -109,6 +111,15 @@ def table_of(payloads: Sequence[Payload]) -> Table:
             columns[outside, keys].values[number] = value
     text = None if each is None else path_of(each) or "_message"
     return Table(text, [at for at, _, _ in rows], list(columns.values()))
+
+
+def _beside(payload: Payload) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The vendor's own headers and the query, where a hole finds them."""
+    for name, value in payload.headers.items():
+        if name.startswith("x-") and not _CARRIED & {*words_of_key(name)}:
+            yield ("_headers", name), value
+    for name, value in payload.query.items():
+        yield ("_query", name), value
 
 
 def path_of(keys: Sequence[str | int]) -> str:
@@ -133,49 +144,16 @@ def _leaves(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tupl
             if isinstance(key, str) and "`" not in key:
                 yield from _leaves(inner, (*keys, key))
     elif isinstance(value, list):
-        if value and not any(isinstance(inner, dict | list) for inner in value):
-            yield keys, value
-        elif value and isinstance(value[0], Mapping):
-            yield from _leaves(value[0], (*keys, 0))
+        yield from _leaves_of_list(value, keys)
     elif keys:
         yield keys, value
 
 
-def _list_of_events(payloads: Sequence[Payload]) -> tuple[str, ...] | None:
-    """The list every element of which is an event of its own: `()` where the payload is one, None where there is none."""
-    if payloads and all(isinstance(payload.data, list) for payload in payloads):
-        return ()
-    best: tuple[int, tuple[str, ...]] = (_LEAST_LIKENESS - 1, ())
-    for keys in dict.fromkeys(keys for payload in payloads for keys, _ in _lists(payload.data)):
-        found = [_found(payload.data, keys) for payload in payloads]
-        elements = [element for one in found for element in one if isinstance(element, Mapping)]
-        if elements and all(found):
-            best = max(best, (_likeness(keys, elements), keys), key=lambda pair: pair[0])
-    return best[1] or None
-
-
-def _lists(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
-    if isinstance(value, Mapping) and len(keys) < 3:  # noqa: PLR2004  # deeper lists are details of an event
-        for key, inner in value.items():
-            if isinstance(inner, list) and any(isinstance(one, Mapping) for one in inner):
-                yield (*keys, str(key)), inner
-            else:
-                yield from _lists(inner, (*keys, str(key)))
-
-
-def _found(value: Any, keys: Sequence[str]) -> list[Any]:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, list) else []
-
-
-def _likeness(keys: tuple[str, ...], elements: Sequence[Mapping[str, Any]]) -> int:
-    """How much a list looks like one of events: by its name, and by a status and an id in its elements."""
-    named = bool(set(words_of(keys[-1])) & _LISTS)
-    status = identity = False
-    for element in elements:
-        for key, value in element.items():
-            words = set(words_of(str(key)))
-            status |= bool(words & {"status", "state", "action"}) and meaning_of(value)[0] is not None
-            identity |= bool(words & {"id", "uuid", "fingerprint", "key"}) and isinstance(value, str | int)
-    return 2 * named + 2 * status + identity
+def _leaves_of_list(value: list[Any], keys: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The first of objects stands for all; of single values, the list, and its only one alone."""
+    if value and not any(isinstance(inner, dict | list) for inner in value):
+        yield keys, value
+        if len(value) == 1:
+            yield (*keys, 0), value[0]
+    elif value and isinstance(value[0], Mapping):
+        yield from _leaves(value[0], (*keys, 0))

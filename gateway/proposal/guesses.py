@@ -72,6 +72,8 @@ _SEVERITIES = {
     "prio": 6,
     "impact": 2,
 }
+_GRADES = vocabulary("critical crit warning warn error major minor info")
+"""Words of a status that are a severity, too."""
 _TAGS = {"tags": 7, "labels": 7, "tag": 4, "label": 4, "dimensions": 5, "attributes": 3}
 _LONG = 1000
 _SHORT = 3
@@ -146,11 +148,10 @@ def _severity(column: Column, table: Table, statuses: Statuses) -> tuple[float, 
     known = [value for value in values if severity_of(value) is not None]
     is_status = statuses.guess is not None and column.path == statuses.guess.path
     if is_status:  # critical, warning, ok: one word for both
-        exact = {"critical", "crit", "warning", "warn", "error", "major", "minor", "info"}
-        fits = bool(known) and all(
-            words_of(to_text(value))[-1:] and words_of(to_text(value))[-1] in exact for value in known
-        )
+        fits = bool(known) and all({*words_of(to_text(value))[-1:]} & _GRADES for value in known)
         return (4.0, "the status is the severity, too") if fits else (0, "")
+    if not score and column.name[-1:] in (("state",), ("status",)):
+        score = 2.0 * all(to_text(value).lower() in _GRADES for value in values)
     if not score or not values:
         return 0, ""
     shown = ", ".join(dict.fromkeys(map(to_text, values[:4])))

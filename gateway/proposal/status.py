@@ -13,9 +13,11 @@ from gateway.proposal.words import MEANINGS, TRUE_CLOSES, TRUE_OPENS, Meaning, m
 
 _NAMES = {
     "transition": 6, "status": 5, "state": 5, "action": 4, "health": 3, "event": 3, "trigger": 2, "result": 3, "condition": 2,
-    "type": 2, "kind": 2, "level": 1, "severity": 1, "phase": 2, "outcome": 2,
+    "type": 2, "kind": 2, "level": 1, "severity": 1, "phase": 2, "outcome": 2, "notification": 6,
 }  # fmt: skip
 _BEFORE = vocabulary("old previous prev last from before prior former original")
+_ASIDE = vocabulary("text code response http reason message output duration")
+"""What a check was answered, which differs too and is not the status."""
 _LONGEST = 60
 _NAMED = 3
 _ENOUGH = 6
@@ -116,6 +118,7 @@ def _score(column: Column, table: Table, roles: Sequence[Meaning | None]) -> tup
     if named and not any(word in _NAMES for word in column.name):
         named -= 2
     score = float(named) - column.depth / 2 - 6 * bool(_BEFORE & {*column.name, *column.parents})
+    score -= 4 * bool(_ASIDE & {*column.name})
     flags = _flag_meanings(column)
     if flags:
         return score + 11, "a flag that is true in one and false in the other"

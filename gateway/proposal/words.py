@@ -54,11 +54,19 @@ TRUE_CLOSES = vocabulary(
     "resolved recovered normal ok up healthy closed success cleared recovery passing passed online restored"
 )
 _NEGATIONS = frozenset({"not", "no", "non", "un"})
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORD = re.compile(r"IDs(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NOUNS = vocabulary(
+    "alert incident problem issue alarm case ticket event monitor check service host device sensor rule job probe server "
+    "node resource object instance user account site team notification message"
+)
+_ENDINGS = (
+    "description", "number", "status", "state", "output", "name", "desc", "type", "uuid", "time", "key", "url", "id",
+)  # fmt: skip
 _MOST_WORDS = 4
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _HEX = re.compile(r"(?=[^a-f]*[a-f])[0-9a-f]{12,}", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}|\d{4}-\d{2}-\d{2}")
+_ADDRESS = re.compile(r"(arn|urn|crn|ocid1):\S.*|/\w[^/]*(/[^/]+){3,}", re.IGNORECASE)
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -72,6 +80,19 @@ def words_of(text: str) -> tuple[str, ...]:
             else:
                 found.append(piece.lower())
     return tuple(found)
+
+
+def words_of_key(key: str) -> tuple[str, ...]:
+    """The words in a key, those taken apart that are written as one: `hostname`, `SERVICEDESC` and `alertid` are two each."""
+    return tuple(part for word in words_of(key) for part in _parts_of(word))
+
+
+def _parts_of(word: str) -> tuple[str, ...]:
+    for ending in _ENDINGS:
+        noun = word.removesuffix(ending)
+        if noun != word and noun in _NOUNS:
+            return noun, ending
+    return (word,)
 
 
 def meaning_of(value: Any) -> tuple[Meaning | None, bool]:
@@ -125,3 +146,8 @@ def shape_of(value: Any) -> Literal["uuid", "hex", "number", "name", "text", "ur
         if fits:
             return shape  # type: ignore[return-value]  # one of the literals
     return "text" if text else "other"
+
+
+def is_address(value: Any) -> bool:
+    """Whether it is a resource's whole name, as clouds write it, which no other resource has: an ARN, a path of many parts."""
+    return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.body import parse_headers, parse_query
 from gateway.errors import GatewayError
 from gateway.models import Message, Reading
-from gateway.proposal import Proposal
+from gateway.proposal import Payload, Proposal
 from gateway.proposal.words import MEANINGS, vocabulary, words_of
 from gateway.reader import request_of
 from gateway.rulebook import Rulebook
@@ -38,6 +39,12 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
     data: Any
     expected_of: Callable[[Reading], dict[str, Any]]
     """How an expected file says a reading."""
+
+    @property
+    def payload(self) -> Payload:
+        """What a proposal is made from: the body as it reads, and the headers and the query as a hole finds them."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in parse_headers(self.headers)}
+        return Payload(self.name, self.data, headers, parse_query(self.query))
 
 
 class Case(msgspec.Struct, kw_only=True):

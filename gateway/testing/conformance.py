@@ -34,6 +34,7 @@ from gateway.testing.pytest_plugin import REWRITTEN, UPDATE
 from gateway.testing.reading import compiled, file_of, flaw_of, is_generic, read, template_at
 from gateway.testing.running import RunningGateway
 from gateway.testing.samples import PROVENANCE, Sample, expected_of, read_provenance, read_sample, written
+from gateway.testing.traps import trapped
 
 PLACEHOLDER = "{endpoint_url}"
 _MOST_SHOWN = 10
@@ -71,6 +72,7 @@ class TemplateConformance:
         with _law("a template's metadata is right", template, where, "correct the key that is named") as problems:
             file = template.file
             compiled(template)
+            problems.extend(trapped(file))
             if not file.docs_url.startswith("https://") and (file.docs_url or not is_generic(template)):
                 problems.append(f"docs_url = {file.docs_url!r} is no https address of the vendor's own page")
             if not file.categories:

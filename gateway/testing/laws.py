@@ -43,7 +43,7 @@ LAWS = {
 }
 """The laws that `[exempt]` may waive. A crash on a strange message, or an expectation that is not met, nobody may."""
 _FIRING, _RESOLVED = "_firing", "_resolved"
-_SIGNATURES = ("hmac", "standard_webhooks")
+_SIGNATURES = ("hmac", "standard_webhooks", "certificate")
 _NO_IDS = frozenset({"", "None", "null", "[]", "{}", "undefined", "N/A"})
 _TIMES_IN_FULL = 2  # a problem and its recovery
 RAISED = (Exception, SystemExit, GeneratorExit)

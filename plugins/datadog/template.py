@@ -126,6 +126,7 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
         raise UnreadableError(msg)
     host = said(sent.hostname) or said(sent.host)
     priority = said(sent.alert_priority) or said(sent.priority)
+    kind = said(sent.alert_type)
     yield Event(
         source_id=identity,
         source_name=said(sent.org_name),
@@ -133,7 +134,7 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
         source_status=status,
         source_severity=priority
         if priority and _PRIORITY.fullmatch(priority)
-        else said(sent.alert_type) or title.priority,
+        else (kind if kind != "success" else None) or title.priority,
         subject=title._replace(scope=title.scope or scope).subject or monitor or identity,
         description=paragraphs(sent.alert_status, said(sent.text_only_msg) or said(sent.event_msg) or sent.body),
         tags=(*words(sent.tags), *words(scope), *((f"host:{host}",) if host else ())),

@@ -102,7 +102,7 @@ def event_from_uptime(sent: Uptime) -> Iterator[Event]:
         source_status=said(sent.monitor_status),
         subject=f"{said(sent.monitor_name) or said(sent.monitor_target) or identity} is offline",
         description=paragraphs(errors, said(sent.monitor_target)),
-        tags=tagged(category=sent.monitor_category, type=sent.monitor_type),
+        tags=tagged(group=sent.monitor_category, type=sent.monitor_type),
         occurred_at=moment(sent.timestamp),
     )
 
@@ -146,7 +146,7 @@ def event_from_resource_usage(sent: Resource) -> Iterator[Event]:
         source_id=f"{identity} {kind}",
         source_url=f"https://hetrixtools.com/report/uptime/{identity}/",
         source_status=kind,
-        subject=f"{name}: {kind}: {error}" if error else f"{name}: {kind} usage is high",
+        subject=f"{kind.capitalize()} error on {name}: {error}" if error else f"{kind.upper()} usage is high on {name}",
         description=", ".join(filter(None, numbers)) or None,
         occurred_at=moment(sent.timestamp),
     )
@@ -168,8 +168,8 @@ def needed(value: Word, name: str) -> str:
 
 
 def tagged(**values: Word) -> tuple[str, ...]:
-    """Values as tags, under HetrixTools' own keys."""
-    return tuple(f"monitor_{key}:{text}" for key, value in values.items() if (text := said(value)))
+    """Values as tags."""
+    return tuple(f"{key}:{text}" for key, value in values.items() if (text := said(value)))
 
 
 def paragraphs(*texts: str | None) -> str | None:

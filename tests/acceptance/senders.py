@@ -24,7 +24,7 @@ from tests.running import ROOT, RunningGateway, until
 
 SECRET = "a-secret-of-the-trial"
 """Every sender is verified as its README says, so the tests show that it can be."""
-_FENCE = re.compile(r"^(?P<indent> *)```\w*\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(?P<indent> *)```[^`\n]*\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -97,6 +97,23 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
+def says(file: Path, code: int, text: str) -> Path:
+    """Let a check that runs this file have this result; the file is replaced whole, since it may be run at any moment."""
+    new = write(file.with_suffix(".new"), f'echo "{text}"\nexit {code}\n')
+    return new.rename(file)
+
+
+def run(command: Sequence[str | Path], **environ: str) -> None:
+    """Run a program to its end, which must be a good one."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, env=_environ(environ), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{words} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+
+
+def _environ(own: dict[str, str]) -> dict[str, str]:
+    return {"PATH": _SYSTEM, "LANG": "C.UTF-8", **own}
+
+
 class Sender:
     """A sender's program while it runs."""
 
@@ -128,7 +145,7 @@ def sender(gateway: RunningGateway, folder: Path, command: Sequence[str | Path],
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=folder,
-            env={"PATH": _SYSTEM, "HOME": str(folder), "LANG": "C.UTF-8", **environ},
+            env=_environ({"HOME": str(folder), **environ}),
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,

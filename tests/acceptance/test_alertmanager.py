@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clock import SystemClock
-from tests.acceptance.senders import Sender, Setup, free_port, program, sender, set_up, write
+from tests.acceptance.senders import Sender, Setup, free_port, program, run, sender, set_up, write
 from tests.running import RunningGateway
 
 QUICK = {"group_wait: 30s": "group_wait: 0s", "group_interval: 5m": "group_interval: 1s"}
@@ -27,7 +26,7 @@ def alertmanager(gateway: RunningGateway, folder: Path, setup: Setup) -> Iterato
     receiver = setup.step("receivers:").partition("      - url:")[0] + setup.step("credentials:")
     route = setup.step("route:", instead=QUICK)
     file = write(folder / "alertmanager.yml", f"global:\n  resolve_timeout: 5s\n{receiver}{route}")
-    subprocess.run([amtool, "check-config", file], check=True, capture_output=True)
+    run([amtool, "check-config", file])
     at = f"127.0.0.1:{free_port()}"
     own = [f"--config.file={file}", f"--storage.path={folder / 'alerts'}"]
     loopback = [f"--web.listen-address={at}", "--cluster.listen-address="]
@@ -88,7 +87,7 @@ def test_the_trial_of_the_readme_opens_and_closes_by_itself(gateway: RunningGate
     setup = set_up(gateway, "alertmanager")
     with alertmanager(gateway, tmp_path, setup) as (running, url):
         line = shlex.split(setup.step("amtool alert add", instead={"http://localhost:9093": url}))
-        subprocess.run([tool(), *line[1:]], check=True, env={"HOME": str(tmp_path)})
+        run([tool(), *line[1:]], HOME=str(tmp_path))
         running.until_outcomes("opened")
         (opened,) = gateway.alerts()
         assert (opened.status, opened.severity, opened.subject) == ("open", "warning", "A trial")
