@@ -3,61 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gateway.cautions import LOOKED_AT
 from gateway.cli.cautions import caution_lines, cautions_for
 from gateway.cli.files import read_secret, read_settings
+from gateway.cli.integrations_change import clone, set_integration
+from gateway.cli.integrations_common import GROUPS, SECRET, SETTINGS, USERS, ids, shapes_of
 from gateway.cli.once import made_shape, url_lines
 from gateway.cli.output import cell
 from gateway.cli.session import Session
-from gateway.cli.shapes import Directory, Shape, integration_shape
+from gateway.cli.shapes import Shape
 from gateway.cli.words import Group, Span, limited_late, shared
 from gateway.errors import GatewayError, SettingsError
 from gateway.integrations import (
     Made,
     add_integration,
     change_integration,
-    clone_integration,
-    find_endpoint,
     find_integration,
     replace_secret,
     rotate_token,
-    set_fan_out,
 )
-from gateway.models import Group as RecipientGroup
-from gateway.models import Integration, User
 from gateway.people import find_group, find_policy, find_user
-from gateway.store.base import State
 
 COLUMNS = ("id", "name", "template", "enabled", "policy", "groups", "verified", "endpoint_hint")
-_SECRET = click.option(
-    "--secret-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
-    metavar="FILE",
-    help="Verify the sender with the secret in this file (`-` is the standard input), as the template says how.",
-)
-_GROUPS = click.option(
-    "--group",
-    "groups",
-    metavar="REF",
-    multiple=True,
-    help="A recipient group that is told in addition; again for more.",
-)
-_USERS = click.option(
-    "--user", "users", metavar="REF", multiple=True, help="A user who is told in addition; again for more."
-)
-_SETTINGS = click.option(
-    "--settings",
-    "settings_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
-    metavar="FILE",
-    help="What it does otherwise than its template, and its Advanced Settings, as TOML (docs/rules.md).",
-)
 
 
 @click.group(cls=Group)
@@ -80,10 +51,10 @@ def command() -> None:
 @click.argument("template")
 @click.option("--name", required=True, help="What it is called; a part of the URL.")
 @click.option("--policy", metavar="REF", help="Who is notified: an escalation policy, by name or id.")
-@_GROUPS
-@_USERS
-@_SETTINGS
-@_SECRET
+@GROUPS
+@USERS
+@SETTINGS
+@SECRET
 @shared
 def add(
     session: Session,
@@ -111,8 +82,8 @@ def add(
                     template=template,
                     name=name,
                     policy_id=chosen.id if chosen else None,
-                    group_ids=await _ids(state, find_group, groups),
-                    user_ids=await _ids(state, find_user, users),
+                    group_ids=await ids(state, find_group, groups),
+                    user_ids=await ids(state, find_user, users),
                     settings=settings,
                     secret=secret,
                 )
@@ -137,7 +108,7 @@ def list_integrations(session: Session, limit: int) -> None:
 
     async def work() -> list[Shape]:
         async with session.state() as state:
-            return await _shapes(session, state, (await state.integrations())[:limit])
+            return await shapes_of(session, state, (await state.integrations())[:limit])
 
     empty = "no integrations; `alert-gateway integrations add` adds one"
     session.out.rows(session.run(work()), COLUMNS, empty=empty)
@@ -151,7 +122,7 @@ def show(session: Session, ref: str) -> None:
 
     async def work() -> Shape:
         async with session.state() as state:
-            (shape,) = await _shapes(session, state, [await find_integration(state, ref)])
+            (shape,) = await shapes_of(session, state, [await find_integration(state, ref)])
             return shape
 
     shape = session.run(work())
@@ -184,121 +155,6 @@ def disable(session: Session, ref: str) -> None:
 
 
 @command.command(
-    "set",
-    examples=[
-        "alert-gateway integrations set Datadog --policy Storage --group Databases",
-        "alert-gateway integrations set Doors --settings doors.toml",
-        "alert-gateway integrations set Datadog --fan-out      every integration of its endpoint may take an event",
-    ],
-)
-@click.argument("ref", metavar="NAME_OR_ID")
-@click.option("--policy", metavar="REF", help="Who is notified: an escalation policy, by name or id.")
-@click.option("--no-policy", is_flag=True, help="Let no policy decide who is notified.")
-@_GROUPS
-@click.option("--no-groups", is_flag=True, help="Notify no groups in addition.")
-@_USERS
-@click.option("--no-users", is_flag=True, help="Notify no users in addition.")
-@click.option(
-    "--fan-out/--first-match",
-    default=None,
-    help="Whether every integration of its endpoint takes the events that pass its filters, or only the first.",
-)
-@_SETTINGS
-@shared
-def set_integration(
-    session: Session,
-    ref: str,
-    policy: str | None,
-    no_policy: bool,
-    groups: Sequence[str],
-    no_groups: bool,
-    users: Sequence[str],
-    no_users: bool,
-    fan_out: bool | None,
-    settings_file: Path | None,
-) -> None:
-    """
-    Change who is notified, or the settings; the URL stays. The next message is read with them.
-
-    --group and --user replace the groups and users that were there. `alert-gateway dry-run` shows first what new settings
-    would do. What is likely a mistake is said, and saved all the same.
-    """
-    _check_flags(("policy", policy, no_policy), ("groups", groups, no_groups), ("users", users, no_users))
-    if not any((policy, no_policy, groups, no_groups, users, no_users, settings_file)) and fan_out is None:
-        msg = "nothing to set: give --policy, --group, --user, --fan-out or --settings"
-        raise click.UsageError(msg, click.get_current_context())
-
-    async def work() -> tuple[Shape, list[str]]:
-        async with session.store() as (journal, state):
-            integration = await find_integration(state, ref)
-            changes: dict[str, Any] = {} if settings_file is None else {"settings": read_settings(settings_file)}
-            if policy or no_policy:
-                changes["policy_id"] = (await find_policy(state, policy)).id if policy else None
-            if groups or no_groups:
-                changes["group_ids"] = await _ids(state, find_group, groups)
-            if users or no_users:
-                changes["user_ids"] = await _ids(state, find_user, users)
-            if changes:
-                integration = await change_integration(state, session.plugins, session.clock, integration, **changes)
-            if fan_out is not None:
-                await set_fan_out(state, integration, fan_out=fan_out)
-            newest = await journal.newest(LOOKED_AT, endpoint_id=integration.endpoint_id)
-            cautions = await cautions_for(session, state, integration, newest)
-            (shape,) = await _shapes(session, state, [integration])
-            return shape, cautions
-
-    shape, cautions = session.run(work())
-    told = [cell(shape[key]) for key in ("policy", "groups", "users") if shape[key]]
-    session.out.one(
-        shape | {"warnings": cautions},
-        [
-            f"integration {cell(shape['name'])} is changed; it notifies {', '.join(told) or 'nobody'}",
-            *caution_lines(cautions),
-        ],
-    )
-
-
-@command.command(
-    examples=[
-        'alert-gateway integrations clone "Datadog" --name "Datadog staging" --settings staging.toml --policy Developers'
-    ]
-)
-@click.argument("ref", metavar="NAME_OR_ID")
-@click.option("--name", required=True, help="What the clone is called; the URL stays that of the first.")
-@click.option(
-    "--policy", metavar="REF", help="Who is notified: an escalation policy; that of the first where it is left out."
-)
-@_SETTINGS
-@shared
-def clone(session: Session, ref: str, name: str, policy: str | None, settings_file: Path | None) -> None:
-    """
-    Add an integration on the endpoint of another, next in its sequence.
-
-    An event belongs to the first whose [filters] it passes; what no integration takes is listed as filtered, with the
-    reason of each. With `integrations set --fan-out` each takes what passes its filters.
-    """
-    settings = read_settings(settings_file)
-
-    async def work() -> tuple[Shape, list[str]]:
-        async with session.store() as (journal, state):
-            first = await find_integration(state, ref)
-            policy_id = (await find_policy(state, policy)).id if policy else first.policy_id
-            made = await clone_integration(
-                state, session.plugins, session.clock, first, name=name, policy_id=policy_id, settings=settings
-            )
-            newest = await journal.newest(LOOKED_AT, endpoint_id=made.endpoint_id)
-            cautions = await cautions_for(session, state, made, newest)
-            (shape,) = await _shapes(session, state, [made])
-            return shape, cautions
-
-    shape, cautions = session.run(work())
-    session.out.one(
-        shape | {"warnings": cautions},
-        [f"integration {cell(shape['name'])} is added to the endpoint of {cell(ref)}", *caution_lines(cautions)],
-    )
-
-
-@command.command(
     examples=[
         "alert-gateway integrations rotate Backups",
         "alert-gateway integrations rotate Backups --overlap 0          the URL has leaked",
@@ -314,7 +170,7 @@ def clone(session: Session, ref: str, name: str, policy: str | None, settings_fi
     metavar="SPAN",
     help="How long the URL before works beside the new one; 0 ends it at once. (A secret before holds until the next one.)",
 )
-@_SECRET
+@SECRET
 @shared
 def rotate(session: Session, ref: str, overlap: float, secret_file: Path | None) -> None:
     """Give an integration a new endpoint URL and print it (this once); or with --secret-file, a new secret."""
@@ -332,7 +188,7 @@ def rotate(session: Session, ref: str, overlap: float, secret_file: Path | None)
                     await replace_secret(state, session.vault, session.plugins, integration, secret, keep_previous=keep)
                 except SettingsError as error:
                     raise GatewayError(str(error)) from None
-            (shape,) = await _shapes(session, state, [integration])
+            (shape,) = await shapes_of(session, state, [integration])
             return made, shape
 
     made, shape = session.run(work())
@@ -367,7 +223,7 @@ def delete(session: Session, ref: str, yes: bool) -> None:
                 )
                 if not click.confirm(question):
                     return None
-            (shape,) = await _shapes(session, state, [integration])
+            (shape,) = await shapes_of(session, state, [integration])
             await state.delete_integration(integration.id)
             return shape
 
@@ -383,31 +239,12 @@ def _switch(session: Session, ref: str, *, enabled: bool) -> None:
         async with session.state() as state:
             found = await find_integration(state, ref)
             changed = await change_integration(state, session.plugins, session.clock, found, enabled=enabled)
-            (shape,) = await _shapes(session, state, [changed])
+            (shape,) = await shapes_of(session, state, [changed])
             return shape
 
     shape = session.run(work())
     session.out.one(shape, [f"integration {cell(shape['name'])} is {'enabled' if enabled else 'disabled'}"])
 
 
-def _check_flags(*flags: tuple[str, object, bool]) -> None:
-    for name, given, none in flags:
-        if given and none:
-            msg = f"--{name.removesuffix('s')} and --no-{name} contradict each other"
-            raise click.UsageError(msg, click.get_current_context())
-
-
-async def _ids(
-    state: State, find: Callable[[State, str], Awaitable[User | RecipientGroup]], refs: Sequence[str]
-) -> tuple[str, ...]:
-    return tuple([(await find(state, ref)).id for ref in refs])
-
-
-async def _shapes(session: Session, state: State, integrations: list[Integration]) -> list[Shape]:
-    directory = Directory(await state.policies(), await state.groups(), await state.users())
-    if len(integrations) == 1:
-        endpoints = {integrations[0].endpoint_id: await find_endpoint(state, integrations[0])}
-    else:
-        endpoints = {endpoint.id: endpoint for endpoint in await state.endpoints()}
-    base_url = session.base_url
-    return [integration_shape(one, endpoints.get(one.endpoint_id), directory, base_url) for one in integrations]
+for _one in (set_integration, clone):
+    command.add_command(_one)
