@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -206,9 +206,9 @@ class Ingest:
             if answer is not None:
                 return answer
             visit = self._visit(admitted.handshakes, view, fetched)
-            if type(visit) is Errand:
+            if isinstance(visit, Errand):
                 return visit
-            told = cast("bytes", visit)
+            told = visit
             if admitted.delivery_id is not None:
                 found = delivery_id(admitted.delivery_id, admission.headers, view)
         return Draft(
@@ -305,6 +305,8 @@ class Ingest:
         self, handshakes: Sequence[Handshake], view: Callable[[], Mapping[str, Any]], fetched: Fetched | None
     ) -> bytes | Errand:
         """What is to be visited; or the line of the stored headers that says how it went, empty where nothing was to be."""
+        if not handshakes:
+            return b""
         visit = next(filter(None, [handshake.wanted(view) for handshake in handshakes]), None)
         if visit is None:
             return b""

@@ -48,7 +48,7 @@ CAUGHT = {
     ),
     "hole_that_filters_each_element": (TOML, "a filter right after `[]` looks into each element, not at the list"),
     "verification_without_header": (TOML, 'kind = "token" needs either `header` or `value`'),
-    "handshake_without_echo": (TOML, 'the key "echo" is missing in [handshake]'),
+    "handshake_without_echo": (TOML, "a handshake needs either `echo`"),
     "delivery_id_that_is_no_jmespath": (TOML, "`delivery_id` is not JMESPath: "),
     "docs_url_missing": (TOML, "docs_url = '' is no https address of the vendor's own page"),
     "categories_missing": (TOML, "categories is empty: the gallery has no place for it"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.errors import TemplateError
-from gateway.handshakes import Handshake
+from gateway.errors import PermanentDeliveryError, TemplateError
+from gateway.handshakes import Handshake, Visit
+from gateway.hosts import url_flaw
+from gateway.targets import read_url
 
 VENDORS: dict[str, tuple[str, str, dict[str, Any], bytes]] = {
     "Slack": (
@@ -110,6 +115,94 @@ def test_1024_bytes_are_given_back() -> None:
     ],
 )
 def test_a_handshake_that_cannot_work_says_why(text: str, said: str) -> None:
+    with pytest.raises(TemplateError) as raised:
+        read(text)
+    assert said in str(raised.value)
+
+
+# visits
+
+VISIT = """visit = "body.url"\nwhen = "body.type == 'confirm'"\nhost = 'hooks\\.[a-z]+\\.vendor\\.example'"""
+LINK = "https://hooks.eu.vendor.example/confirm?token=1"
+
+
+def test_a_url_of_the_vendors_is_to_be_visited() -> None:
+    handshake = read(VISIT)
+    given = view({"body": {"type": "confirm", "url": LINK}})
+    assert handshake.wanted(given) == Visit(LINK, None)
+    assert handshake.reply("POST", given) is None
+
+
+@pytest.mark.parametrize("body", [None, "confirm", [], {}, {"type": "message", "url": LINK}, {"url": LINK}])
+def test_other_messages_want_no_visit(body: object) -> None:
+    assert read(VISIT).wanted(view({"body": body})) is None
+
+
+def test_without_a_condition_the_url_is_the_condition() -> None:
+    handshake = read('visit = "body.url"\nhost = "hooks.example"')
+    assert handshake.wanted(view({"body": {"url": "https://hooks.example"}})) == Visit("https://hooks.example", None)
+    assert handshake.wanted(view({"body": {"url": 7}})) is None
+    assert handshake.wanted(view({"body": {}})) is None
+
+
+def test_who_echoes_wants_no_visit() -> None:
+    assert read(VENDORS["Slack"][0]).wanted(view({"body": {"type": "url_verification", "challenge": LINK}})) is None
+
+
+@pytest.mark.parametrize(
+    "url, host, flaw",
+    [
+        ("https://hooks.eu.vendor.example/", r"hooks\.[a-z]+\.vendor\.example", None),
+        ("https://hooks.eu.vendor.example", r"hooks\.[a-z]+\.vendor\.example", None),
+        ("https://hooks.eu.vendor.example/a@b?c=d#e", r"^hooks\.[a-z]+\.vendor\.example$", None),
+        ("https://127.0.0.1:8443/", r"127\.0\.0\.1:\d+", None),
+        ("https://hooks.eu.vendor.example:443/", r"hooks\.[a-z]+\.vendor\.example", "host is not one"),
+        ("https://xhooks.eu.vendor.example/", r"hooks\.[a-z]+\.vendor\.example", "host is not one"),
+        ("https://hooks.eu.vendor.example.evil.example/", r"hooks\.[a-z]+\.vendor\.example", "host is not one"),
+        ("https://hooks.eu.vendor.example?x", r"hooks\.[a-z]+\.vendor\.example", "not https://, a plain host name"),
+        ("https://user@hooks.example/", r".*", "not https://, a plain host name"),
+        ("https://hooks.example/a b", r".*", "not https://, a plain host name"),
+        ("https://hooks.example/\u00e9", r".*", "not https://, a plain host name"),
+        ("https://hooks.example/a\\b", r".*", "not https://, a plain host name"),
+        ("https://[::1]/", r".*", "not https://, a plain host name"),
+        ("https:///path", r".*", "not https://, a plain host name"),
+        ("https://hooks.example/" + "x" * 2048, r".*", "not https://, a plain host name"),
+        (None, r".*", "there is no URL"),
+        ({"a": 1}, r".*", "there is no URL"),
+    ],
+)
+def test_which_urls_are_followed(url: object, host: str, flaw: str | None) -> None:
+    found = url_flaw(url, host)
+    assert (found is None) if flaw is None else (found is not None and flaw in found)
+
+
+@given(url=st.text(alphabet="ab.-:019@/\\?#%[]\u0435\uff0e \t", max_size=30).map(lambda text: f"https://{text}"))
+def test_what_is_followed_is_read_alike_by_who_fetches_it(url: str) -> None:
+    """No two parsers see two hosts in it: the client dials the host that the pattern has seen."""
+    if url_flaw(url, ".*") is None:
+        try:
+            target = read_url(url)
+        except PermanentDeliveryError:
+            return
+        assert (target.scheme, f"https://{target.host}") == ("https", url[: len("https://" + target.host)])
+        assert url_flaw(url, f"{re.escape(target.host)}(:[0-9]+)?") is None
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "either `echo`"),
+        ('echo = "body.a"\nvisit = "body.b"\nhost = "c"', "either `echo`"),
+        ('visit = "body.a"', "`host` goes with `visit`"),
+        ('echo = "body.a"\nhost = "b"', "`host` goes with `visit`"),
+        ('visit = "url"\nhost = "a"', "`body.url`"),
+        ('visit = "body.a"\nhost = "("', "`host` is no RE2 pattern"),
+        ('visit = "body.a"\nhost = ""', "1 to 1024 characters"),
+        ('visit = "body.a"\nhost = "b"\nmethod = "GET"', "mean nothing with `visit`"),
+        ('visit = "body.a"\nhost = "b"\nanswer = "json"\nkey = "c"', "mean nothing with `visit`"),
+    ],
+)
+def test_a_visit_that_cannot_work_says_why(text: str, said: str) -> None:
     with pytest.raises(TemplateError) as raised:
         read(text)
     assert said in str(raised.value)

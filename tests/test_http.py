@@ -42,6 +42,36 @@ async def test_what_is_sent_and_what_comes_back() -> None:
     assert answer.headers == {"x-one": "1", "x-odd": "é", "content-length": "4"}
 
 
+@both_loops
+async def test_what_is_got() -> None:
+    heads: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(
+                OK if len(heads) < 3 else b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"
+            )
+            await writer.drain()
+
+    async with sink(script) as target, client() as it:
+        answers = [await it.get(target.url) for _ in range(3)]
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b"ok"), (200, b"ok"), (302, b"")]
+    assert target.connections == 1
+    assert heads[0].decode().lower().split("\r\n")[:-2] == [
+        "get /hook?key=s3cret http/1.1",
+        f"host: 127.0.0.1:{target.port}",
+        "accept-encoding: identity",
+    ]
+
+
+async def test_nothing_is_got_from_where_nothing_may_go() -> None:
+    async with sink(answering(OK)) as target, client(allow_private=False) as it:
+        with pytest.raises(PermanentDeliveryError, match="this machine"):
+            await it.get(target.url)
+        assert target.connections == 0
+
+
 @pytest.mark.parametrize(
     "name, value",
     [
