@@ -269,7 +269,12 @@ def one_template(folder: TemplateFolder) -> list[str]:
     rows = [(f"ignored: {rule.reason}", in_words(rule)) for rule in file.ignore]
     rows += [
         (verb, in_words(rule))
-        for verb, rule in (("opens", file.open), ("closes", file.close), ("updates", file.update))
+        for verb, rule in (
+            ("opens", file.open),
+            ("closes", file.close),
+            ("updates", file.update),
+            ("acknowledges", file.acknowledge),
+        )
         if rule is not None
     ]
     for severity in ("critical", "error", "warning", "info"):

@@ -16,6 +16,7 @@ from gateway.cli.once import made_shape, url_lines
 from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape
+from gateway.cli.templates import rules_in_words
 from gateway.cli.words import Group, Span, limited_late, shared
 from gateway.errors import GatewayError, SettingsError
 from gateway.integrations import (
@@ -118,18 +119,22 @@ def list_integrations(session: Session, limit: int) -> None:
 @click.argument("ref", metavar="NAME_OR_ID")
 @shared
 def show(session: Session, ref: str) -> None:
-    """Show one integration, with its own settings."""
+    """Show one integration: its rules, as its template and its own settings make them, and these settings."""
 
     async def work() -> Shape:
         async with session.state() as state:
-            (shape,) = await shapes_of(session, state, [await find_integration(state, ref)])
-            return shape
+            integration = await find_integration(state, ref)
+            (shape,) = await shapes_of(session, state, [integration])
+            file = session.plugins.template(integration.template).merged(integration.settings)
+            return shape | {"rules": [{"then": then, "when": when} for then, when in rules_in_words(file)]}
 
     shape = session.run(work())
     if session.out.as_json:
         session.out.json(shape)
         return
     session.out.pairs(shape)
+    session.out.lines(["", "what the sender's words mean"])
+    session.out.table(("THEN", "WHEN"), [[rule["then"], rule["when"]] for rule in shape["rules"]])
     if shape["settings"]:
         import msgspec
 

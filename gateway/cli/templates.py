@@ -69,19 +69,22 @@ def show(session: Session, slug: str, readme: bool) -> None:
     if fields:
         session.out.table(("FIELD", "FROM"), [[name, source] for name, source in fields.items()])
     session.out.lines(["", "what the vendor's words mean"])
-    session.out.table(("THEN", "WHEN"), _rules(file))
+    session.out.table(("THEN", "WHEN"), rules_in_words(file))
 
 
-def _rules(file: TemplateFile) -> list[list[str]]:
+def rules_in_words(file: TemplateFile) -> list[list[str]]:
+    """What the vendor's words mean: rows of what is done, and when."""
     rows = [[f"ignore ({one.reason})", in_words(one)] for one in file.ignore]
-    actions = [("open", file.open), ("close", file.close), ("update", file.update)]
+    actions = [("open", file.open), ("close", file.close), ("update", file.update), ("acknowledge", file.acknowledge)]
     rows += [[action, in_words(condition)] for action, condition in actions if condition is not None]
     for severity in ("critical", "error", "warning", "info"):
         rule: Any = getattr(file.severity, severity)
         if rule is not None:
             condition = rule if isinstance(rule, Condition) else Condition(is_one_of=list(rule))
             rows.append([f"severity {severity}", in_words(condition, "source_severity")])
-    return [*rows, [f"severity {file.severity.default}", "none of these"]]
+    rows.append([f"severity {file.severity.default}", "none of these"])
+    fallback = "open" if file.fallback == "open" else "ignore"
+    return [*rows, [f"{fallback} (fallback)", "none of open, close and update"]]
 
 
 def in_words(condition: Condition, default_field: str = "source_status") -> str:
