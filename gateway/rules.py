@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
-import re2
 
 from gateway.errors import TemplateError
 from gateway.mapping import Text, flat, to_text
 from gateway.models import SEVERITIES, Severity
+from gateway.patterns import Pattern, any_of
 
-MAX_PATTERN = 1024
-MAX_SUBJECT = 64 * 1024
+_MANY_PATTERNS = 8
 _SHOWN_VALUES = 6
 _SHOWN_CONDITIONS = 4
 
@@ -123,7 +122,8 @@ def compile_condition(condition: Condition, where: str, default_field: str = "so
         if not inner:
             msg = f"{where}: `{groups[0]}` has no conditions"
             raise TemplateError(msg)
-        return _group(groups[0], inner, negated=condition.not_)
+        hint = _any_matches(condition.any or [], where, default_field)
+        return _group(groups[0], inner, negated=condition.not_, hint=hint)
     return _single(condition, operators[0], where, default_field)
 
 
@@ -166,8 +166,38 @@ def compile_severities(
     return decide
 
 
-def _group(kind: str, tests: list[Test], *, negated: bool) -> Test:
+def _any_matches(conditions: list[Condition], where: str, default_field: str) -> Test | None:
+    """
+    A test whether one of many patterns over one field is found at all; None where they are few, or not of that kind.
+
+    RE2 looks for hundreds of patterns in one go as fast as for one; which of them it is, the conditions themselves say.
+    """
+    first = conditions[0] if len(conditions) >= _MANY_PATTERNS else None
+    if first is None or any(
+        one.matches is None or one.not_ or (one.field, one.case_sensitive) != (first.field, first.case_sensitive)
+        for one in conditions
+    ):
+        return None
+    pattern = any_of([one.matches or "" for one in conditions], case_sensitive=first.case_sensitive)
+    if pattern is None:
+        return None
+    find = value_of(first.field or default_field, where)
+
     def test(fields: Fields, scope: Any) -> tuple[bool, str]:
+        texts = flat(find(fields, scope))
+        shown = ", ".join(texts)[:100]
+        sentence = f"{first.field or default_field} {shown!r} matches none of {len(conditions)} patterns: no"
+        return any(pattern.found(text) for text in texts), sentence
+
+    return test
+
+
+def _group(kind: str, tests: list[Test], *, negated: bool, hint: Test | None) -> Test:
+    def test(fields: Fields, scope: Any) -> tuple[bool, str]:
+        if hint is not None:
+            possible, sentence = hint(fields, scope)
+            if not possible:
+                return negated, f"not ({sentence})" if negated else sentence
         sentences: list[str] = []
         for inner in tests:
             holds, sentence = inner(fields, scope)
@@ -257,27 +287,13 @@ def _operator(condition: Condition, operator: str, where: str, default_field: st
 
 
 def _pattern(condition: Condition, where: str) -> tuple[Callable[[str], bool], str]:
-    pattern = condition.matches or ""
-    if not pattern or len(pattern) > MAX_PATTERN:
-        msg = f"{where}: a pattern has 1 to {MAX_PATTERN} characters; this one has {len(pattern)}"
-        raise TemplateError(msg)
-    options = re2.Options()
-    options.log_errors = False
-    options.case_sensitive = condition.case_sensitive
-    options.max_mem = 1 << 20
+    source = condition.matches or ""
     try:
-        compiled = re2.compile(pattern, options)
-    except re2.error as error:
-        text = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        msg = f"{where}: RE2 refuses the pattern {pattern!r}: {text} (look-around and back-references are not in RE2)"
+        pattern = Pattern(source, case_sensitive=condition.case_sensitive)
+    except TemplateError as error:
+        msg = f"{where}: {error}"
         raise TemplateError(msg) from None
-
-    def found(text: str) -> bool:
-        text = text[:MAX_SUBJECT]
-        # RE2 takes UTF-8, which has no lone surrogates.
-        return compiled.search(text if text.isascii() else text.encode("utf-8", "replace")) is not None
-
-    return found, f"matches {pattern!r}"
+    return pattern.found, f"matches {source!r}"
 
 
 def _fold(text: str) -> str:

@@ -22,7 +22,7 @@ LAYERS = (
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults hours models views",
     (
-        "config vault wake names targets dialing http tables texts mapping rules advanced template rulebook tiers "
+        "config vault wake names targets dialing http tables texts mapping patterns rules advanced template rulebook tiers "
         "verify signatures expressions hosts handshakes certificates errands body metrics store.base notifiers.base "
         "roster fingerprint permits proposal installing"
     ),
@@ -50,7 +50,7 @@ ONLY_IN = {
     "http.client": "testing",
     "apsw": "store",
     "sqlite3": "",  # the standard library's may have the WAL-reset fault
-    "re2": "rules mapping hosts",
+    "re2": "patterns hosts",
     "uvicorn": "protocol web_process testing",
     "click": "hookspecs cli",
     "rich": "cli",

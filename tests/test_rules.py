@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import TemplateError
-from gateway.rules import MAX_PATTERN, Condition, SeverityRules, compile_condition, compile_severities
+from gateway.patterns import MAX_PATTERN
+from gateway.rules import Condition, SeverityRules, compile_condition, compile_severities
 
 
 def condition(**keys: Any) -> Condition:
@@ -245,3 +246,25 @@ def test_a_severity_rule_that_is_wrong_is_named() -> None:
         severities(error={"field": "severity", "contains": ["a"]})
     with pytest.raises(msgspec.ValidationError):
         severities(default="fatal")
+
+
+PATTERNS = ["disk", "^web", "full$", "[0-9]{3}", "a|b", "(?i)X", "é", r"\bcpu\b", "(?P<n>up)", "(?P<n>down)"]
+
+
+@pytest.mark.parametrize("count", [7, 8, 9, 10])  # up to 9 they are looked for in one go; two of one name are not
+@given(text=st.text("abcdeixw gfulkp0123é", max_size=12), negated=st.booleans())
+def test_many_patterns_say_what_each_of_them_says(count: int, text: str, *, negated: bool) -> None:
+    parts = [Condition(matches=pattern) for pattern in PATTERNS[:count]]
+    many = compile_condition(Condition(any=parts, not_=negated), "[open]")
+    fields = {"source_status": text}
+    each = [compile_condition(part, "[open]")(fields, {}) for part in parts]
+    holds, sentence = many(fields, {})
+    first = next((words for held, words in each if held), None)
+    assert holds == ((first is None) if negated else (first is not None))
+    if first is not None:
+        assert first in sentence, "the pattern that was found is named"
+
+
+def test_none_of_many_patterns_is_one_sentence() -> None:
+    many = compile_condition(Condition(any=[Condition(matches=f"x{n}y") for n in range(100)]), "[open]")
+    assert many({"source_status": "fine"}, {}) == (False, "source_status 'fine' matches none of 100 patterns: no")
