@@ -9,7 +9,7 @@ import itertools
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +19,10 @@ import msgspec
 import gateway
 import gateway.testing
 from gateway import config, hookspecs, rulebook, tiers
+from gateway.advanced import Advanced, Delay, Flapping, Grouping, MessageTexts, OverrideRule, RecipientRule
 from gateway.cli.templates import in_words
 from gateway.handshakes import Handshake
+from gateway.hours import Hours
 from gateway.loader import builtin_dir
 from gateway.metrics import GatewayMetrics, IngestCounts
 from gateway.models import Event, Ignored
@@ -414,6 +416,14 @@ PARTS: dict[str, Callable[[], str]] = {
     "hooks": hooks,
     "api": api,
     "metrics": figures,
+    "advanced.delay": lambda: keys(Delay),
+    "advanced.flapping": lambda: keys(Flapping),
+    "advanced.group": lambda: keys(Grouping),
+    "advanced.override": lambda: keys(OverrideRule),
+    "advanced.hours": lambda: keys(Hours),
+    "advanced.recipients": lambda: keys(RecipientRule),
+    "advanced.texts": lambda: keys(MessageTexts),
+    "advanced.rest": lambda: keys(Advanced, only=("close_after", "auto_acknowledge")),
 }
 _PART = re.compile(r"(<!-- made: (?P<name>[\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -452,14 +462,16 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def keys(struct: type[msgspec.Struct], without: type[msgspec.Struct] | None = None) -> str:
-    """The fields of a Struct, the docstring under each."""
+def keys(
+    struct: type[msgspec.Struct], without: type[msgspec.Struct] | None = None, only: Collection[str] | None = None
+) -> str:
+    """The fields of a Struct, or some of them, the docstring under each."""
     said = docstrings(struct)
     known = {field.name for field in msgspec.structs.fields(without)} if without else set()
     head: tuple[str, ...]
     rows: list[tuple[str, ...]] = []
     for field in msgspec.structs.fields(struct):
-        if field.name in known:
+        if field.name in known or (only is not None and field.name not in only):
             continue
         needed = field.required
         default = "needed" if needed else shown(field.default, field.default_factory)
@@ -482,7 +494,7 @@ def kind(hint: Any) -> str:
     """A type, as people say it."""
     plain: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     plain |= {Condition: "condition", IgnoreRule: "condition with a reason", Verification: "table", Handshake: "table"}
-    plain |= {FieldTexts: "table", SeverityRules: "table", Filters: "table"}
+    plain |= dict.fromkeys((FieldTexts, SeverityRules, Filters, Flapping, Hours), "table")
     if hint in plain:
         return plain[hint]
     origin, inner = typing.get_origin(hint), [part for part in typing.get_args(hint) if part is not type(None)]

@@ -116,22 +116,24 @@ class Stage:
         plan.apply(read)
         return self._write(plan.finish())
 
-    async def pass_time(self, until: int) -> None:
-        """Do what would have been due by then."""
+    async def pass_time(self, until: int) -> list[Changes]:
+        """Do what would have been due by then; what it changed."""
+        done = []
         silent = await self.silent(until, MOST_ALERTS)
         if silent:
             alerts = Alerts(await of_alerts(self._transaction, silent), self._next_id, self._directory, until)
             for alert in silent:
                 integration = self._directory.integration(alert.endpoint_id, alert.integration_id)
                 alerts.close_silent(alert, integration)
-            self._write(alerts.finish())
+            done.append(self._write(alerts.finish()))
         over = await self.suppressed(until, MOST_ALERTS)
         if over:
             known = await of_windows(self._transaction, over, self._directory, until)
             plan = Plan(known, self._next_id, self._directory, until)
             for suppressed in over:
                 plan.end_window(suppressed)
-            self._write(plan.finish())
+            done.append(self._write(plan.finish()))
+        return done
 
     @property
     def _transaction(self) -> Transaction:

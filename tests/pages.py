@@ -32,6 +32,7 @@ from gateway.signatures import verify_any
 from gateway.template import convert, import_file, merge
 from gateway.testing.samples import Sample, expected_of, read_sample
 from gateway.verify import Verification, ways_of
+from tests.page_day import Day
 
 _FENCE = re.compile(
     r'^ *```(?P<language>\w*)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^ *```$', re.MULTILINE | re.DOTALL
@@ -89,6 +90,7 @@ class Run:
         self._base: dict[str, Any] = {}
         self._template: dict[str, Any] = {}
         self._settings: dict[str, Any] = {}
+        self._there = ""
         self._code: str | None = None
         self._message: Path | None = None
         self._certificates: dict[str, bytes] = {}
@@ -107,6 +109,8 @@ class Run:
             "Text | Finds": self._texts,
             "Tags | Finds": self._tags,
             "Message | Then | Why": self._messages,
+            "there are": self._set_there,
+            "At | Message | Then | Told | Why": self._day,
             "asked": self._set_message,
             "answered": self._answered,
             "visited": self._visited,
@@ -136,6 +140,9 @@ class Run:
 
     def _set_settings(self, block: Block) -> None:
         self._settings = tomllib.loads(block.text)
+
+    def _set_there(self, block: Block) -> None:
+        self._there = block.text
 
     def _set_message(self, block: Block) -> None:
         self._count += 1
@@ -182,6 +189,11 @@ class Run:
             (reading,) = self._readings()
             assert _then(reading) == then, message
             assert code(why) in reading.trace, f"{message}: {reading.trace}"
+
+    def _day(self, block: Block) -> None:
+        day = Day(self._there, self._settings)
+        for at, message, then, told, why in block.rows:
+            day.row(at, "-" if message == "-" else code(message), then, told, "-" if why == "-" else code(why))
 
     def _believed(self, block: Block) -> None:
         """`believed, secret: s3cret`, and where time matters `, clock: 1700000000`."""
