@@ -1,28 +1,23 @@
 """
-The whole configuration as one TOML file: users, recipient groups, policies, integrations with all their settings.
+The whole configuration as tables: users, recipient groups, policies, integrations with all their settings.
 
-What the file holds is what there is to configure; tokens and secrets are never in it, only where they are to be had from:
-`env:NAME`, `file:PATH`, or `kept`, the one that the gateway has already. `reconciliation` makes a gateway what a file says.
+What they hold is what there is to configure; tokens and secrets are never in them, only where they are to be had from:
+`env:NAME`, `file:PATH`, or `kept`, the one that the gateway has already. `configuration_file` reads and writes them,
+`inventory` says what a gateway has, `reconciliation` what is otherwise in a file, and `applying` does it.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from gateway.clock import span
-from gateway.errors import GatewayError, SettingsError, TemplateError
-from gateway.hours import Day, Repeat, Window, check_window
-from gateway.models import Endpoint, Integration
-from gateway.store.base import State
-from gateway.tables import struct_of
+from gateway.hours import Day, Repeat, Window
 
 KEPT = "kept"
-HEAD = "# The configuration of an Alert Gateway: `alert-gateway config apply FILE`. No secrets are in it.\n\n"
-_Named = TypeVar("_Named", bound="UserTable | GroupTable | PolicyTable | IntegrationTable | WindowTable")
+Named = TypeVar("Named", bound="UserTable | GroupTable | PolicyTable | IntegrationTable | WindowTable")
 
 
 class UserTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -145,154 +140,72 @@ class Configuration(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, om
     """Integrations."""
 
 
-def parse(text: str, where: str) -> Configuration:
-    """
-    The configuration of a file's text, whose own parts fit each other.
-
-    Raises GatewayError that says what is wrong, and in which table. `where` is how it calls the file.
-    """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{where}: not TOML: {error}"
-        raise GatewayError(msg) from None
-    try:
-        configuration = struct_of(raw, Configuration, where)
-    except TemplateError as error:
-        raise GatewayError(str(error)) from None
-    problem = _flaw(configuration)
-    if problem is not None:
-        msg = f"{where}: {problem}"
-        raise GatewayError(msg)
-    return configuration
+KINDS: dict[str, type[UserTable | GroupTable | PolicyTable | IntegrationTable]] = {
+    "user": UserTable,
+    "group": GroupTable,
+    "policy": PolicyTable,
+    "integration": IntegrationTable,
+}
+"""The tables of a file, in an order in which each may name those before it."""
 
 
-def to_toml(configuration: Configuration) -> str:
-    """The text of a file that holds it; `parse` gives the same back."""
-    return HEAD + msgspec.toml.encode(configuration).decode()
+def plain(value: Any) -> Any:
+    """Structs as tables, without what is as it would be anyway; msgspec leaves that out only where it is the same object."""
+    if isinstance(value, msgspec.Struct):
+        pairs = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        return {field.encode_name: plain(one) for field, one in pairs if one != _default(field)}
+    return [plain(one) for one in value] if isinstance(value, list) else value
 
 
-def by_name(tables: Iterable[_Named]) -> dict[str, _Named]:
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def by_name(tables: Iterable[Named]) -> dict[str, Named]:
     """Tables by their names."""
     return {table.name: table for table in tables}
 
 
-async def exported(state: State) -> Configuration:
-    """The configuration of a gateway, in an order that does not depend on when things were made."""
-    users, groups, policies = await state.users(), await state.groups(), await state.policies()
-    names = {one.id: one.name for kind in (users, groups, policies) for one in kind}
-    windows: dict[str, list[WindowTable]] = {}
-    for window in await state.windows():
-        windows.setdefault(window.integration_id, []).append(_window_table(window))
-    endpoints = {endpoint.id: endpoint for endpoint in await state.endpoints()}
-    integrations = await state.integrations()
-    firsts: dict[str, Integration] = {}
-    for integration in sorted(integrations, key=lambda one: (one.sequence, one.created_at, one.id)):
-        firsts.setdefault(integration.endpoint_id, integration)
-    tables = [
-        _integration_table(one, firsts[one.endpoint_id], endpoints[one.endpoint_id], names, windows.get(one.id, []))
-        for one in sorted(
-            integrations,
-            key=lambda one: (
-                firsts[one.endpoint_id].name,
-                one.id != firsts[one.endpoint_id].id,
-                one.sequence,
-                one.name,
-            ),
-        )
-    ]
+def tidied(configuration: Configuration) -> Configuration:
+    """The same as a gateway has it once it is applied: each name once, steps and windows in order, spans in one way."""
+    replace = msgspec.structs.replace
     return Configuration(
-        user=[UserTable(name=user.name, contacts=[f"{c.kind}:{c.address}" for c in user.contacts]) for user in users],
-        group=[GroupTable(name=group.name, users=_names(group.user_ids, names)) for group in groups],
+        user=[replace(user, contacts=_once(user.contacts)) for user in configuration.user],
+        group=[replace(group, users=_once(group.users)) for group in configuration.group],
         policy=[
-            PolicyTable(
-                name=policy.name,
-                steps=[StepTable(after=_span(step.after), users=_names(step.user_ids, names)) for step in policy.steps],
+            replace(
+                policy,
+                steps=[
+                    StepTable(after=said_span(seconds(step)), users=_once(step.users))
+                    for step in sorted(policy.steps, key=seconds)
+                ],
             )
-            for policy in policies
+            for policy in configuration.policy
         ],
-        integration=tables,
+        integration=[
+            replace(
+                table,
+                groups=_once(table.groups),
+                users=_once(table.users),
+                maintenance=sorted(table.maintenance, key=lambda window: window.name),
+            )
+            for table in configuration.integration
+        ],
     )
 
 
-def _integration_table(
-    one: Integration, first: Integration, endpoint: Endpoint, names: dict[str, str], windows: list[WindowTable]
-) -> IntegrationTable:
-    table = IntegrationTable(
-        name=one.name,
-        template=one.template,
-        enabled=one.enabled,
-        sequence=one.sequence,
-        policy=names.get(one.policy_id or ""),
-        groups=_names(one.group_ids, names),
-        users=_names(one.user_ids, names),
-        settings=one.settings,
-        maintenance=windows,
-    )
-    if one.id != first.id:
-        table.clone_of = first.name
-        return table
-    table.fan_out = endpoint.fan_out
-    table.token = endpoint.token_from or KEPT
-    table.secret = endpoint.secret_from or (KEPT if endpoint.secret is not None else None)
-    return table
+def seconds(step: StepTable) -> int:
+    """How long after people are first told, in whole seconds."""
+    return (span(step.after) or 0) // 1000
 
 
-def _window_table(window: Window) -> WindowTable:
-    return WindowTable(
-        name=window.name,
-        from_=window.starts,
-        to=window.ends,
-        zone=window.zone,
-        repeat=window.repeat,
-        days=list(window.days),
-        reopen=window.reopen,
-    )
-
-
-def _names(numbers: Sequence[str], names: dict[str, str]) -> list[str]:
-    return [names[number] for number in numbers if number in names]
-
-
-def _span(seconds: int) -> str:
+def said_span(length: int) -> str:
+    """Seconds as a file says them: `5m`."""
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s" if seconds else "0"
+        if length and length % size == 0:
+            return f"{length // size}{unit}"
+    return f"{length}s" if length else "0"
 
 
-def _flaw(configuration: Configuration) -> str | None:
-    """What does not fit within the file."""
-    for kind in ("user", "group", "policy", "integration"):
-        names = [table.name for table in getattr(configuration, kind)]
-        double = next((name for name in names if names.count(name) > 1), None)
-        if double is not None:
-            return f"there are two tables [[{kind}]] of the name {double!r}"
-    for policy in configuration.policy:
-        for step in policy.steps:
-            if span(step.after) is None:
-                return f"[[policy]] {policy.name!r}: `after` is {step.after!r}; write a span of time, 5m or 1h"
-    integrations = by_name(configuration.integration)
-    for table in configuration.integration:
-        problem = _integration_flaw(table, integrations)
-        if problem is not None:
-            return f"[[integration]] {table.name!r}: {problem}"
-    return None
-
-
-def _integration_flaw(table: IntegrationTable, integrations: dict[str, IntegrationTable]) -> str | None:
-    if table.clone_of is not None:
-        first = integrations.get(table.clone_of)
-        if first is not None and (first.clone_of is not None or first.sequence > table.sequence):
-            return f"it is a clone of {table.clone_of!r}, which is a clone itself or comes after it in sequence"
-        if table.fan_out or table.token != KEPT or table.secret is not None:
-            return f"fan_out, token and secret are those of the endpoint: set them for {table.clone_of!r}"
-    for key, reference in (("token", table.token), ("secret", table.secret)):
-        if reference is not None and reference != KEPT and not reference.startswith(("env:", "file:")):
-            return f"`{key}` is to say where it is to be had from, not what it is: env:NAME, file:PATH, or {KEPT}"
-    for window in table.maintenance:
-        try:
-            check_window(window.window())
-        except SettingsError as error:
-            return f"maintenance {window.name!r}: {error}"
-    return None
+def _once(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -196,6 +196,7 @@ async def rotate_token(state: State, vault: Vault, clock: Clock, integration: In
         endpoint,
         token_hash=vault.token_hash(token.encode()),
         token_hint=hint(token),
+        token_from=None,
         previous_token_hash=endpoint.token_hash if overlap else None,
         previous_until=clock.now() + round(overlap * 1000) if overlap else None,
     )
@@ -219,6 +220,7 @@ async def replace_secret(
     changed = msgspec.structs.replace(
         endpoint,
         secret=None if secret is None else vault.seal(secret),
+        secret_from=None,
         previous_secret=endpoint.secret if keep_previous and secret is not None else None,
     )
     await state.save_endpoint(changed)
@@ -236,10 +238,12 @@ def check_fit(folder: TemplateFolder, settings: Mapping[str, Any]) -> TemplateFi
 async def check_references(state: State, settings: Mapping[str, Any]) -> None:
     """Raise NotFoundError that names the nearest where Advanced Settings name a policy or group that is not there."""
     advanced = advanced_of(settings)
-    for rule in advanced.override:
-        await find_policy(state, rule.policy)
-    for recipients in advanced.recipients:
-        await find_group(state, recipients.group)
+    named = [(rule.policy, (await find_policy(state, rule.policy)).name) for rule in advanced.override]
+    named += [(rule.group, (await find_group(state, rule.group)).name) for rule in advanced.recipients]
+    for ref, name in named:
+        if ref != name:  # whoever is told at night is looked up by name
+            msg = f"settings: {ref!r} is an id; write the name, {name!r}"
+            raise NotFoundError(msg)
 
 
 def check_secret(folder: TemplateFolder, file: TemplateFile, secret: str) -> None:

@@ -1,70 +1,76 @@
 """
-Making a gateway what a configuration file says: first the steps, then, if asked to, each of them.
+What is otherwise in a configuration file than in a gateway: whether the file could be applied, and each step of it.
 
 Applying a file twice changes nothing the second time. What is there and not in the file is left alone, unless it is pruned.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from gateway.advanced import advanced_of
-from gateway.clock import Clock, span
 from gateway.config import nearest
-from gateway.configuration import KEPT, Configuration, IntegrationTable, UserTable, by_name, exported
-from gateway.errors import GatewayError, NotFoundError
-from gateway.integrations import (
-    Made,
-    add_integration,
-    change_integration,
-    check_fit,
-    check_secret,
-    clone_integration,
-    find_endpoint,
-    find_integration,
+from gateway.configuration import (
+    KEPT,
+    KINDS,
+    Configuration,
+    GroupTable,
+    IntegrationTable,
+    PolicyTable,
+    UserTable,
+    by_name,
+    plain,
+    tidied,
 )
-from gateway.maintenance import add_window, find_window
-from gateway.models import Contact, User
-from gateway.people import add_group, add_policy, add_user, find_group, find_policy, find_user, steps_of
+from gateway.configuration_file import clone_flaw
+from gateway.errors import GatewayError, NotFoundError
+from gateway.integrations import check_fit, check_secret
+from gateway.inventory import Inventory
+from gateway.names import check_free
 from gateway.plugins import Plugins
-from gateway.store.base import State
-from gateway.vault import Vault, hint, is_token, new_id
+from gateway.references import References
+from gateway.vault import Vault
 
 Verb = Literal["add", "change", "delete"]
+Kind = Literal["user", "group", "policy", "integration"]
 CheckContact = Callable[[str], Awaitable[tuple[str, str]]]
 """Kind and address of a contact, as its notifier wants it; raises GatewayError."""
+_LONGEST = 200
 
 
 class Step(msgspec.Struct, kw_only=True):
     """One thing to add, change or delete, and what is otherwise than in the file: `policy: Storage → Night`."""
 
     verb: Verb
-    kind: Literal["user", "group", "policy", "integration"]
-    name: str
+    kind: Kind
+    table: UserTable | GroupTable | PolicyTable | IntegrationTable
     details: list[str] = []
-    carry_out: Callable[[], Awaitable[Made | None]]
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.table.name
 
 
 class Reconciliation:
-    """One gateway and one file."""
+    """One gateway, as `inventory` has it, and files."""
 
     def __init__(
         self,
-        state: State,
+        inventory: Inventory,
         vault: Vault,
         plugins: Plugins,
-        clock: Clock,
         check_contact: CheckContact,
-        environ: Mapping[str, str] = os.environ,
+        references: References,
     ) -> None:
-        self._state, self._vault, self._plugins, self._clock = state, vault, plugins, clock
+        self._there, self._endpoints = inventory.configuration, inventory.endpoints
+        self._vault, self._plugins = vault, plugins
         self._check_contact = check_contact
-        self._environ = environ
+        self._references = references
 
     async def steps(self, wanted: Configuration, *, prune: bool = False) -> list[Step]:
         """
@@ -73,276 +79,187 @@ class Reconciliation:
         Raises GatewayError for what could not be: a name that is nowhere, a template that is not installed, settings that do
         not fit, a contact that is none, a secret that is not where it is to be had from.
         """
-        there = await exported(self._state)
-        await self._check(wanted, there)
+        wanted = tidied(wanted)
+        for user in wanted.user:
+            user.contacts = await self._contacts(user)
+        self._check(wanted, prune=prune)
         steps: list[Step] = []
-        for kind in ("user", "group", "policy", "integration"):
-            known = by_name(getattr(there, kind))
-            for table in getattr(wanted, kind):
-                details = self._differences(table, known.get(table.name))
-                if kind == "integration":
-                    details += await self._references_differ(table, known.get(table.name))
+        for kind in KINDS:
+            known = by_name(getattr(self._there, kind))
+            tables = sorted(getattr(wanted, kind), key=lambda table: getattr(table, "clone_of", None) is not None)
+            for table in tables:  # clones after what they share
                 if table.name not in known:
-                    steps.append(self._step("add", kind, table))
-                elif details:
-                    steps.append(self._step("change", kind, table, details))
-        if prune:
-            for kind in ("integration", "policy", "group", "user"):
-                kept = by_name(getattr(wanted, kind))
-                gone = [table for table in getattr(there, kind) if table.name not in kept]
-                gone.sort(key=lambda table: getattr(table, "clone_of", None) is None)  # clones before what they share
-                steps += [self._step("delete", kind, table) for table in gone]
+                    steps.append(Step(verb="add", kind=kind, table=table))  # type: ignore[arg-type]
+                elif details := self._differences(table, known[table.name]):
+                    steps.append(Step(verb="change", kind=kind, table=table, details=details))  # type: ignore[arg-type]
+        return [*steps, *self._gone(wanted)] if prune else steps
+
+    def _gone(self, wanted: Configuration) -> list[Step]:
+        steps: list[Step] = []
+        for kind in reversed(KINDS):
+            kept = by_name(getattr(wanted, kind))
+            gone = [table for table in getattr(self._there, kind) if table.name not in kept]
+            gone.sort(key=lambda table: getattr(table, "clone_of", None) is None)  # clones before what they share
+            steps += [Step(verb="delete", kind=kind, table=table) for table in gone]  # type: ignore[arg-type]
         return steps
 
-    def _step(self, verb: Verb, kind: str, table: Any, details: Sequence[str] = ()) -> Step:
-        action = getattr(self, f"_{verb}_{kind}")
-        return Step(verb=verb, kind=kind, name=table.name, details=list(details), carry_out=lambda: action(table))  # type: ignore[arg-type]
+    async def _contacts(self, user: UserTable) -> list[str]:
+        """The contacts of a user, as their notifiers want them."""
+        found = []
+        for contact in user.contacts:
+            try:
+                kind, address = await self._check_contact(contact)
+            except GatewayError as error:
+                msg = f"[[user]] {user.name!r}: {error}"
+                raise GatewayError(msg) from None
+            found.append(f"{kind}:{address}")
+        return list(dict.fromkeys(found))
+
+    # what is otherwise
 
     def _differences(self, wanted: Any, there: Any) -> list[str]:
-        if there is None:
-            return []
-        found = []
+        found: list[str] = []
         for field in msgspec.structs.fields(wanted):
-            if field.name in ("token", "secret"):
-                continue
-            new, old = (msgspec.to_builtins(getattr(table, field.name)) for table in (wanted, there))
-            if new != old:
+            if field.name not in ("token", "secret"):
+                old, new = (_comparable(getattr(table, field.name)) for table in (there, wanted))
                 found += _difference(field.encode_name, old, new)
-        return found
+        return found + (self._references_differ(wanted) if isinstance(wanted, IntegrationTable) else [])
 
-    # checks
-
-    async def _check(self, wanted: Configuration, there: Configuration) -> None:
-        users = {table.name for part in (wanted, there) for table in part.user}
-        groups = {table.name for part in (wanted, there) for table in part.group}
-        policies = {table.name for part in (wanted, there) for table in part.policy}
-        integrations = {table.name for part in (wanted, there) for table in part.integration}
-        for user in wanted.user:
-            for contact in user.contacts:
-                await self._check_contact(contact)
-        for group in wanted.group:
-            _known(f"[[group]] {group.name!r}", "user", group.users, users)
-        for policy in wanted.policy:
-            for step in policy.steps:
-                _known(f"[[policy]] {policy.name!r}", "user", step.users, users)
-        for table in wanted.integration:
-            where = f"[[integration]] {table.name!r}"
-            _known(where, "policy", [table.policy] if table.policy else [], policies)
-            _known(where, "group", table.groups, groups)
-            _known(where, "user", table.users, users)
-            _known(where, "integration", [table.clone_of] if table.clone_of else [], integrations)
-            try:
-                self._check_settings(table, policies, groups)
-            except GatewayError as error:
-                msg = f"{where}: {error}"
-                raise GatewayError(msg) from None
-
-    def _check_settings(self, table: IntegrationTable, policies: set[str], groups: set[str]) -> None:
-        folder = self._plugins.template(table.template)
-        file = check_fit(folder, table.settings)
-        advanced = advanced_of(table.settings)
-        _known("[[override]]", "policy", [rule.policy for rule in advanced.override], policies)
-        _known("[[recipients]]", "group", [rule.group for rule in advanced.recipients], groups)
-        for key in ("token", "secret"):
-            self._value(key, getattr(table, key))
-        if table.secret not in (None, KEPT):
-            check_secret(folder, file, self._value("secret", table.secret) or "")
-
-    def _value(self, key: str, reference: str | None) -> str | None:
-        """What a reference leads to; None where there is nothing to fetch."""
-        if reference in (None, KEPT):
-            return None
-        kind, _, place = str(reference).partition(":")
-        try:
-            value = self._environ[place] if kind == "env" else Path(place).read_text(encoding="utf-8").strip("\r\n")
-        except (KeyError, OSError, UnicodeDecodeError):
-            msg = f"the {key} is to be had from {reference}, and nothing is there"
-            raise GatewayError(msg) from None
-        if not value:
-            msg = f"the {key} in {reference} is empty"
-            raise GatewayError(msg)
-        if key == "token" and not is_token(value.encode()):
-            msg = f"what is in {reference} is no token of an Alert Gateway (ag_…)"
-            raise GatewayError(msg)
-        return value
-
-    async def _references_differ(self, table: IntegrationTable, there: IntegrationTable | None) -> list[str]:
-        if there is None or table.clone_of is not None:
+    def _references_differ(self, table: IntegrationTable) -> list[str]:
+        endpoint = self._endpoints.get(table.name)
+        if endpoint is None:  # that of a clone is the first's
             return []
-        endpoint = await find_endpoint(self._state, await find_integration(self._state, table.name))
         found = []
-        token = self._value("token", table.token)
-        if token is not None and (
-            endpoint.token_from != table.token or endpoint.token_hash != self._vault.token_hash(token.encode())
+        token, secret = self._references.token(table.token), self._references.secret(table.secret)
+        if token is not None and (endpoint.token_from, endpoint.token_hash) != (
+            table.token,
+            self._vault.token_hash(token.encode()),
         ):
             found.append(f"token: the one in {table.token}")
         if table.secret is None and endpoint.secret is not None:
             found.append("secret: none, so that nobody is verified")
-        elif table.secret == KEPT and endpoint.secret is None:
-            msg = f"[[integration]] {table.name!r}: its secret is to be kept, and it has none; write env:NAME or file:PATH"
-            raise GatewayError(msg)
-        elif table.secret not in (None, KEPT):
-            known = endpoint.secret is not None and self._vault.unseal(endpoint.secret)
-            if endpoint.secret_from != table.secret or known != self._value("secret", table.secret):
-                found.append(f"secret: the one in {table.secret}")
+        known = None if endpoint.secret is None else self._vault.unseal(endpoint.secret)
+        if secret is not None and (endpoint.secret_from, known) != (table.secret, secret):
+            found.append(f"secret: the one in {table.secret}")
         return found
 
-    # users, groups, policies
+    # what could not be
 
-    async def _add_user(self, table: UserTable) -> None:
-        contacts = [await self._check_contact(contact) for contact in table.contacts]
-        await add_user(self._state, self._clock, name=table.name, contacts=contacts)
-
-    async def _change_user(self, table: UserTable) -> None:
-        user = await find_user(self._state, table.name)
-        known = {(contact.kind, contact.address): contact for contact in user.contacts}
-        pairs = [await self._check_contact(contact) for contact in table.contacts]
-        contacts = tuple(
-            known.get(pair) or Contact(id=new_id("con"), kind=pair[0], address=pair[1]) for pair in dict.fromkeys(pairs)
-        )
-        await self._state.save_user(msgspec.structs.replace(user, contacts=contacts))
-
-    async def _delete_user(self, table: UserTable) -> None:
-        await self._state.delete_user((await find_user(self._state, table.name)).id)
-
-    async def _add_group(self, table: Any) -> None:
-        await add_group(self._state, self._clock, name=table.name, users=await self._users(table.users))
-
-    async def _change_group(self, table: Any) -> None:
-        group = await find_group(self._state, table.name)
-        user_ids = tuple(user.id for user in await self._users(table.users))
-        await self._state.save_group(msgspec.structs.replace(group, user_ids=user_ids))
-
-    async def _delete_group(self, table: Any) -> None:
-        await self._state.delete_group((await find_group(self._state, table.name)).id)
-
-    async def _add_policy(self, table: Any) -> None:
-        await add_policy(self._state, self._clock, name=table.name, steps=await self._steps_of(table))
-
-    async def _change_policy(self, table: Any) -> None:
-        policy = await find_policy(self._state, table.name)
-        steps = steps_of(await self._steps_of(table))
-        await self._state.save_policy(msgspec.structs.replace(policy, steps=steps))
-
-    async def _delete_policy(self, table: Any) -> None:
-        await self._state.delete_policy((await find_policy(self._state, table.name)).id)
-
-    async def _steps_of(self, table: Any) -> list[tuple[int, list[User]]]:
-        return [((span(step.after) or 0) // 1000, await self._users(step.users)) for step in table.steps]
-
-    async def _users(self, names: Sequence[str]) -> list[User]:
-        return [await find_user(self._state, name) for name in names]
-
-    # integrations
-
-    async def _fields(self, table: IntegrationTable) -> dict[str, Any]:
-        return {
-            "policy_id": (await find_policy(self._state, table.policy)).id if table.policy else None,
-            "group_ids": tuple([(await find_group(self._state, name)).id for name in table.groups]),
-            "user_ids": tuple([user.id for user in await self._users(table.users)]),
-            "settings": table.settings,
-        }
-
-    async def _add_integration(self, table: IntegrationTable) -> Made | None:
-        fields = await self._fields(table)
-        made = None
-        if table.clone_of is not None:
-            first = await find_integration(self._state, table.clone_of)
-            blank = msgspec.structs.replace(first, settings={}, template=table.template)
-            await clone_integration(self._state, self._plugins, self._clock, blank, name=table.name, **fields)
-        else:
-            if table.secret == KEPT:
-                msg = f"[[integration]] {table.name!r}: there is no secret to be kept; write env:NAME or file:PATH"
+    def _check(self, wanted: Configuration, *, prune: bool) -> None:
+        """Raise GatewayError where a step could not be carried out, so that none is before all can be."""
+        after = wanted if prune else _merged(self._there, wanted)
+        known = {kind: {table.name for table in getattr(after, kind)} for kind in KINDS}
+        for kind in KINDS:
+            taken = by_name(getattr(self._there, kind))
+            for table in getattr(wanted, kind):
+                if table.name not in taken:
+                    with _about(f"[[{kind}]] {table.name!r}"):
+                        check_free(_a(kind), table.name, taken)
+        for group in wanted.group:
+            _known(f"[[group]] {group.name!r}", "user", group.users, known["user"])
+        for policy in wanted.policy:
+            for step in policy.steps:
+                _known(f"[[policy]] {policy.name!r}", "user", step.users, known["user"])
+        owners = {endpoint.token_hash: name for name, endpoint in self._endpoints.items()}
+        for table in wanted.integration:
+            where = f"[[integration]] {table.name!r}"
+            _known(where, "policy", [table.policy] if table.policy is not None else [], known["policy"])
+            _known(where, "group", table.groups, known["group"])
+            _known(where, "user", table.users, known["user"])
+            _known(where, "integration", [table.clone_of] if table.clone_of is not None else [], known["integration"])
+            problem = clone_flaw(table, after.integration) or self._fixed_flaw(table)
+            if problem is not None:
+                msg = f"{where}: {problem}"
                 raise GatewayError(msg)
-            made = await add_integration(
-                self._state,
-                self._vault,
-                self._plugins,
-                self._clock,
-                template=table.template,
-                name=table.name,
-                token=self._value("token", table.token),
-                secret=self._value("secret", table.secret),
-                **fields,
-            )
-        await self._change_integration(table)
-        return made if table.token == KEPT else None
+            with _about(where):
+                self._check_integration(table, known, owners)
 
-    async def _change_integration(self, table: IntegrationTable) -> None:
-        integration = await find_integration(self._state, table.name)
-        if integration.template != table.template:
-            msg = (
-                f"[[integration]] {table.name!r} has the template {integration.template}, which stays; "
-                "delete it, or give the new one another name"
-            )
+    def _fixed_flaw(self, table: IntegrationTable) -> str | None:
+        """What of an integration that is there cannot be changed."""
+        there = by_name(self._there.integration).get(table.name)
+        remedy = "delete the integration first, or give the new one another name"
+        if there is not None and there.template != table.template:
+            return f"it has the template {there.template}, which stays; {remedy}"
+        if there is not None and there.clone_of != table.clone_of:
+            whose = "an endpoint of its own" if there.clone_of is None else f"the endpoint of {there.clone_of!r}"
+            return f"it is on {whose}, which stays; {remedy}"
+        if table.secret == KEPT and (there is None or self._endpoints[table.name].secret is None):
+            return "its secret is to be kept, and there is none; write env:NAME or file:PATH"
+        return None
+
+    def _check_integration(self, table: IntegrationTable, known: dict[str, set[str]], owners: dict[bytes, str]) -> None:
+        folder = self._plugins.template(table.template)
+        file = check_fit(folder, table.settings)
+        advanced = advanced_of(table.settings)
+        _known("[[override]]", "policy", [rule.policy for rule in advanced.override], known["policy"])
+        _known("[[recipients]]", "group", [rule.group for rule in advanced.recipients], known["group"])
+        token, secret = self._references.token(table.token), self._references.secret(table.secret)
+        if secret is not None:
+            check_secret(folder, file, secret)
+        owner = None if token is None else owners.setdefault(self._vault.token_hash(token.encode()), table.name)
+        if owner not in (None, table.name):
+            msg = f"the token in {table.token} is that of {owner!r}; each endpoint has its own, which clones share"
             raise GatewayError(msg)
-        integration = await change_integration(
-            self._state,
-            self._plugins,
-            self._clock,
-            integration,
-            enabled=table.enabled,
-            sequence=table.sequence,
-            **await self._fields(table),
-        )
-        await self._change_windows(table)
-        if table.clone_of is None:
-            await self._change_endpoint(table)
 
-    async def _change_endpoint(self, table: IntegrationTable) -> None:
-        endpoint = await find_endpoint(self._state, await find_integration(self._state, table.name))
-        changed = msgspec.structs.replace(endpoint, fan_out=table.fan_out)
-        token, secret = self._value("token", table.token), self._value("secret", table.secret)
-        if token is not None:
-            token_hash = self._vault.token_hash(token.encode())
-            changed = msgspec.structs.replace(
-                changed, token_hash=token_hash, token_hint=hint(token), token_from=table.token
-            )
-        if table.secret != KEPT:
-            sealed = None if secret is None else self._vault.seal(secret)
-            changed = msgspec.structs.replace(changed, secret=sealed, previous_secret=None, secret_from=table.secret)
-        if changed != endpoint:
-            await self._state.save_endpoint(changed)
 
-    async def _change_windows(self, table: IntegrationTable) -> None:
-        integration = await find_integration(self._state, table.name)
-        wanted = {one.name: one for one in table.maintenance}
-        there = {one.name: one for one in (await self._windows_of(table.name))}
-        for name, one in there.items():
-            if wanted.get(name) != one:
-                window = await find_window(self._state, integration, name)
-                await self._state.delete_window(window.id, self._clock.now())
-        for name, one in wanted.items():
-            if there.get(name) != one:
-                await add_window(self._state, self._clock, integration, one.window(), past=True)
+def _merged(there: Configuration, wanted: Configuration) -> Configuration:
+    """What there will be where nothing is pruned."""
+    both = {kind: by_name(getattr(there, kind)) | by_name(getattr(wanted, kind)) for kind in KINDS}
+    return Configuration(**{kind: list(tables.values()) for kind, tables in both.items()})
 
-    async def _windows_of(self, name: str) -> list[Any]:
-        return by_name((await exported(self._state)).integration)[name].maintenance
 
-    async def _delete_integration(self, table: IntegrationTable) -> None:
-        await self._state.delete_integration((await find_integration(self._state, table.name)).id)
+@contextlib.contextmanager
+def _about(where: str) -> Iterator[None]:
+    """Say of an error which table it is about."""
+    try:
+        yield
+    except GatewayError as error:
+        msg = f"{where}: {error}"
+        raise GatewayError(msg) from None
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind == 'integration' else 'a'} {kind}"
 
 
 def _known(where: str, what: str, names: Sequence[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
-            msg = f"{where}: there is no {what} {name!r}, in the file or in the gateway{nearest(name, sorted(known))}"
+            msg = (
+                f"{where}: there is no {what} {name!r}, in the file or in the gateway{nearest(name, sorted(known))}; "
+                f"add it as [[{what}]]"
+            )
             raise NotFoundError(msg)
+
+
+def _comparable(value: Any) -> Any:
+    """Lists of what has a name as tables of it."""
+    value = plain(value)
+    if isinstance(value, list) and all(isinstance(one, dict) and "name" in one for one in value):
+        return {one["name"]: one for one in value}
+    return value
 
 
 def _difference(key: str, old: Any, new: Any) -> list[str]:
     """What is otherwise, in a line for each key of a table, however deep."""
+    if _exactly(old) == _exactly(new):
+        return []
     if isinstance(old, dict) and isinstance(new, dict):
-        lines = []
-        for name in dict.fromkeys([*old, *new]):
-            if old.get(name) != new.get(name):
-                lines += _difference(f"{key}.{name}", old.get(name), new.get(name))
-        return lines
+        return [
+            line
+            for name in dict.fromkeys([*old, *new])
+            for line in _difference(f"{key}.{name}", old.get(name), new.get(name))
+        ]
     return [f"{key}: {_said(old)} → {_said(new)}"]
+
+
+def _exactly(value: Any) -> bytes:
+    """A value so that true is not 1."""
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def _said(value: Any) -> str:
     if value in (None, [], {}, ""):
         return "none"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 200 else text[:200] + "…"  # noqa: PLR2004 - what fits in a line or two
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

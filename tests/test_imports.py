@@ -29,7 +29,7 @@ LAYERS = (
     "hookspecs plugins loader ''",
     (
         "pipeline alerts directory escalation pacing routing recall timers maintenance cautions delivery actions "
-        "integrations people configuration reconciliation"
+        "integrations people configuration configuration_file references inventory reconciliation applying"
     ),
     "store notifiers",
     (

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
 import click
 
-from gateway.cli.contacts import checked_contact
+from gateway.applying import Applying
+from gateway.cli.contacts import contact_checks
 from gateway.cli.files import content_of
 from gateway.cli.output import cell
 from gateway.cli.root import FAILED, OK
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape
 from gateway.cli.words import Group, shared
-from gateway.configuration import Configuration, exported, parse, to_toml
-from gateway.errors import GatewayError
+from gateway.configuration import Configuration, plain
+from gateway.configuration_file import parse, to_toml
+from gateway.errors import GatewayError, StoreError
+from gateway.inventory import Inventory, exported, inventory_of
 from gateway.reconciliation import Reconciliation, Step
-from gateway.store.base import State
+from gateway.references import References
+from gateway.vault import Vault
 
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True))
 _PRUNE = click.option("--prune", is_flag=True, help="Delete what is not in the file, too.")
@@ -36,7 +41,12 @@ def command() -> None:
 @command.command(examples=["alert-gateway config export > gateway.toml"])
 @shared
 def export(session: Session) -> None:
-    """Print the configuration of this gateway as TOML; with --json as JSON."""
+    """
+    Print the configuration of this gateway as TOML; with --json as JSON.
+
+    What is as it would be anyway is left out. A secret that a file did not bring is `kept`: to apply the file to another
+    gateway, say there where the secret is to be had from.
+    """
 
     async def work() -> Configuration:
         async with session.state() as state:
@@ -44,7 +54,7 @@ def export(session: Session) -> None:
 
     configuration = session.run(work())
     if session.out.as_json:
-        session.out.json(configuration)
+        session.out.json(plain(configuration))
     else:
         session.out.lines([to_toml(configuration).rstrip()])
 
@@ -54,8 +64,8 @@ def export(session: Session) -> None:
 @shared
 def check(session: Session, file: Path) -> None:
     """Say whether a file could be applied here, and what is wrong with it; nothing is changed."""
-    steps = session.run(_steps(session, file, prune=False))
-    session.out.one({"ok": True, "changes": len(steps)}, [f"{file} is good; {len(steps)} changes would be made"])
+    steps = session.run(_planned(session, file, prune=False))
+    session.out.one({"ok": True, "changes": len(steps)}, [f"{file} is good; {_count(steps)} would be made"])
 
 
 @command.command(examples=["alert-gateway config diff gateway.toml", "alert-gateway config diff gateway.toml --prune"])
@@ -63,8 +73,12 @@ def check(session: Session, file: Path) -> None:
 @_PRUNE
 @shared
 def diff(session: Session, file: Path, prune: bool) -> int:
-    """Show what applying a file would change. The exit code is 1 where it would change anything, else 0."""
-    steps = session.run(_steps(session, file, prune=prune))
+    """
+    Show what applying a file would change; nothing is changed.
+
+    + is added, ~ is changed, - is deleted (with --prune). The exit code is 1 where anything would be changed, else 0.
+    """
+    steps = session.run(_planned(session, file, prune=prune))
     _print(session, steps, empty="nothing would be changed")
     return FAILED if steps else OK
 
@@ -81,51 +95,78 @@ def apply(session: Session, file: Path, prune: bool, yes: bool) -> int:
     Make this gateway what a file says: show the plan, ask on a terminal, then do it.
 
     Applying it again changes nothing. What is not in the file is left alone, unless --prune is given. The URLs of new
-    integrations are printed, this once; those whose `token` is said in the file keep theirs.
+    integrations are printed, this once; those whose `token` is said in the file keep theirs. Where a file brings another
+    token, the one before works for 24h more; a secret before holds until the next.
     """
-
-    async def work() -> tuple[list[Step], list[Shape]]:
-        async with session.state(make=True) as state:
-            steps = await _planned(session, state, file, prune=prune)
-            if not session.out.as_json:
-                _print(session, steps, empty="nothing is to be changed")
-            if steps and not yes and sys.stdin.isatty() and not click.confirm("Do it?"):
-                return [], []
-            urls = []
-            for step in steps:
-                made = await step.carry_out()
-                if made is not None:
-                    urls.append({"name": step.name, "endpoint_url": made.url(session.base_url)})
-            return steps, urls
-
-    steps, urls = session.run(work())
+    steps = session.run(_planned(session, file, prune=prune))
+    if not session.out.as_json:
+        _print(session, steps, empty="nothing is to be changed")
+    if steps and not yes and not session.out.as_json and sys.stdin.isatty() and not click.confirm("Do it?"):
+        session.out.note("nothing was changed")
+        return OK
+    urls = session.run(_carried_out(session, steps)) if steps else []
     if session.out.as_json:
         session.out.json({"changes": [_shape(step) for step in steps], "urls": urls})
     elif steps:
-        session.out.lines(["", f"{len(steps)} changes are made"])
+        session.out.lines(["", f"done: {_count(steps)}"])
         if urls:
             session.out.lines(["URLs of new integrations, shown this once:", ""])
             session.out.lines([f"  {cell(one['name'])}  {one['endpoint_url']}" for one in urls])
     return OK
 
 
-async def _steps(session: Session, file: Path, *, prune: bool) -> list[Step]:
+async def _carried_out(session: Session, steps: list[Step]) -> list[Shape]:
+    """The URLs that were made."""
+    urls: list[Shape] = []
     async with session.state(make=True) as state:
-        return await _planned(session, state, file, prune=prune)
+        applying = Applying(state, session.vault, session.plugins, session.clock, References())
+        for number, step in enumerate(steps):
+            try:
+                made = await applying.carry_out(step)
+            except StoreError:
+                raise
+            except GatewayError as error:
+                msg = (
+                    f"{step.kind} {step.name!r}: {error} ({number} of {len(steps)} changes were made before it; "
+                    "applying the file again goes on from there)"
+                )
+                raise GatewayError(msg) from None
+            if made is not None:
+                urls.append({"name": step.name, "endpoint_url": made.url(session.base_url)})
+    return urls
 
 
-async def _planned(session: Session, state: State, file: Path, *, prune: bool) -> list[Step]:
+async def _planned(session: Session, file: Path, *, prune: bool) -> list[Step]:
+    """The steps from what is there to what the file says. Where there is no store yet, none is made."""
     try:
         text = content_of(file).decode("utf-8")
     except UnicodeDecodeError:
         msg = f"{file}: not UTF-8 text"
         raise GatewayError(msg) from None
+    wanted = parse(text, str(file))
+    inventory, vault = Inventory(), Vault(secrets.token_bytes(32))
+    if session.has_data:
+        vault = session.vault
+        async with session.state() as state:
+            inventory = await inventory_of(state)
 
-    async def check_contact(contact: str) -> tuple[str, str]:
-        return (await checked_contact(session, contact))[0]
+    async with contact_checks(session) as checks:
 
-    reconciliation = Reconciliation(state, session.vault, session.plugins, session.clock, check_contact)
-    return await reconciliation.steps(parse(text, str(file)), prune=prune)
+        async def check_contact(contact: str) -> tuple[str, str]:
+            return (await checks(contact))[0]
+
+        reconciliation = Reconciliation(inventory, vault, session.plugins, check_contact, References())
+        try:
+            return await reconciliation.steps(wanted, prune=prune)
+        except StoreError:
+            raise
+        except GatewayError as error:
+            msg = f"{file}: {error}"
+            raise GatewayError(msg) from None
+
+
+def _count(steps: list[Step]) -> str:
+    return "1 change" if len(steps) == 1 else f"{len(steps)} changes"
 
 
 def _shape(step: Step) -> Shape:
