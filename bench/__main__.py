@@ -3,7 +3,7 @@ Measure the gateway and print what its claims of speed rest on.
 
     python3 dev.py bench                  all of it, some minutes
     python3 dev.py bench --quick          the same, roughly, in a quarter of the time
-    python3 dev.py bench --only accept    one section: accept, latency, reading, start, stored
+    python3 dev.py bench --only accept    one section: accept, latency, reading, rules, start, stored
     python3 dev.py bench --json FILE      the figures as JSON, too
 
 Everything is on the loopback and ends by itself. What could not be measured says why.
@@ -26,6 +26,7 @@ from bench.capacity import Reading, Start, Stored
 from bench.extent import Extent, told
 from bench.figures import Figure, figures_table, servers_table, what_is_missing
 from bench.latency import Latency
+from bench.patterns import Rules
 
 USUAL = Extent(rounds=3, seconds=5, latency_seconds=10, stored=100_000)
 QUICK = Extent(rounds=1, seconds=2, latency_seconds=4, stored=20_000)
@@ -55,7 +56,7 @@ def main() -> int:
     size.add_argument(
         "--full", action="store_const", dest="extent", const=FULL, help="longer, with a million alerts stored"
     )
-    parser.add_argument("--only", action="append", choices=["accept", "latency", "reading", "start", "stored"])
+    parser.add_argument("--only", action="append", choices=["accept", "latency", "reading", "rules", "start", "stored"])
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     extent: Extent = arguments.extent
@@ -64,6 +65,7 @@ def main() -> int:
         "accept": accept,
         "latency": Latency(),
         "reading": Reading(),
+        "rules": Rules(),
         "start": Start(),
         "stored": Stored(extent),
     }
