@@ -149,9 +149,9 @@ def _decoded(path: Path, suffix: str, headers: bytes, body: bytes) -> Any:
 
 
 def _proposed(captures: list[Capture]) -> Proposal:
-    from gateway.proposal import Payload, propose
+    from gateway.proposal import propose
 
-    proposal = propose([Payload(capture.name, capture.data) for capture in captures])
+    proposal = propose([capture.payload for capture in captures])
     others = {_FORMATS[capture.suffix] for capture in captures if capture.suffix in _FORMATS} - {"json", "form"}
     proposal.accepts += sorted(others)
     return proposal
