@@ -8,38 +8,61 @@ ends of maintenance windows count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from gateway.advanced import advanced_of
-from gateway.alerts import Alerts
 from gateway.directory import Directory
-from gateway.models import Alert, AlertKey, EventRecord, Integration, Message, Notification, Suppressed
+from gateway.history import changes_of, history_since
+from gateway.models import Change, EventRecord, Integration, Message, Notification
 from gateway.pipeline import Plan, Read
 from gateway.reader import Job, Reply
-from gateway.recall import of_alerts, of_messages, of_windows
-from gateway.store.base import Changes, Journal, State, Transaction
+from gateway.recall import of_messages
+from gateway.stage import Stage
+from gateway.store.base import Changes, Journal, State
 
 PAGE = 500
 MOST_MESSAGES = 100_000
-MOST_ALERTS = 100_000
+_CHANGING = ("opened", "appended", "updated", "closed")
+_NOTICED = ("told: ", "group: ", "delay: ", "texts: ")
+"""How the lines of an explanation begin that say what a person notices."""
 
 Reads = Callable[[Job], Reply]
 
 
+class Effect(msgspec.Struct, kw_only=True):
+    """What became of one event; what its alert's timeline says of it, where it changed one."""
+
+    event: EventRecord
+    change: Change | None = None
+
+    def noticed(self) -> tuple[object, ...]:
+        """What a person notices of it, without instants and ids, which are others each time that it is worked out."""
+        said = [line for line in self.event.trace if line.startswith(_NOTICED)]
+        said = [re.sub(r"^group: alert \d+ |people are told at \S+", "", line) for line in said]
+        change = self.change and (self.change.text, self.change.severity)
+        return self.event.action, self.event.outcome, self.event.reason, change, said
+
+
 class Rehearsed(msgspec.Struct, kw_only=True):
-    """What one message would do, and who would be told when. `before` is what it did when it was last read."""
+    """
+    What one message would do, and who would be told when.
+
+    `before` is what it did when it was last read; None where it never was.
+    """
 
     message: Message
-    events: list[EventRecord]
+    effects: list[Effect]
     notifications: list[Notification]
-    before: list[EventRecord] = []
+    before: list[Effect] | None = None
 
     @property
     def differs(self) -> bool:
         """Whether anything that a person would notice is otherwise than before."""
-        return [_told(event) for event in self.events] != [_told(event) for event in self.before]
+        before = self.before
+        return before is not None and [one.noticed() for one in self.effects] != [one.noticed() for one in before]
 
 
 def with_integration(directory: Directory, changed: Integration) -> Directory:
@@ -54,137 +77,72 @@ def with_integration(directory: Directory, changed: Integration) -> Directory:
 
 async def now(state: State, messages: Sequence[Message], directory: Directory, read: Reads, at: int) -> list[Rehearsed]:
     """What these messages would do if they were read now, in order."""
-    runs = await _before(state, messages)
+    runs = await _runs(state, messages)
+    changes = await changes_of(state, [event for events in runs.values() for event in events])
     reads = [_read(message, directory, read) for message in messages]
     async with state.transaction() as transaction:
         known = await of_messages(transaction, reads, directory, at)
         plan = Plan(known, await transaction.next_alert_id(), directory, at)
     found = []
     for one in reads:
-        events, told = len(plan.changes.events), len(plan.changes.notifications)
+        events, lines, told = (len(part) for part in _parts(plan.changes))
         plan.apply(one)
-        found.append(
-            Rehearsed(
-                message=one.message,
-                events=plan.changes.events[events:],
-                notifications=plan.changes.notifications[told:],
-                before=runs.get(one.message.id, []),
-            )
+        done = Changes(
+            events=plan.changes.events[events:],
+            timeline=plan.changes.timeline[lines:],
+            notifications=plan.changes.notifications[told:],
         )
+        found.append(_rehearsed(one.message, done, runs.get(one.message.id), changes))
     return found
 
 
 async def since(
     state: State, journal: Journal, endpoint_id: str, start: int, directory: Directory, read: Reads, at: int
 ) -> list[Rehearsed]:
-    """What the messages of an endpoint that were received since `start` would have done; `at` is now."""
-    messages = await _received_since(journal, endpoint_id, start)
-    before = await _before(state, messages)
-    stage = Stage(await _open_at(state, endpoint_id, directory, start), directory)
+    """What the messages of an endpoint that were received from `start` to `at` would have done."""
+    messages = await _received(journal, endpoint_id, start, at)
+    runs = await _runs(state, messages)
+    history = await history_since(state, endpoint_id, directory, start)
+    async with state.transaction() as transaction:
+        stage = Stage(history, directory, await transaction.next_alert_id())
     found = []
     for message in messages:
-        await stage.pass_time(message.received_at)
-        changes = await stage.take(_read(message, directory, read), message.received_at)
-        found.append(
-            Rehearsed(
-                message=message,
-                events=changes.events,
-                notifications=changes.notifications,
-                before=before.get(message.id, []),
-            )
-        )
-    await stage.pass_time(at)
+        done = await stage.take(_read(message, directory, read), message.received_at)
+        found.append(_rehearsed(message, done, runs.get(message.id), history.changes))
     return found
 
 
-class Stage:
-    """The alerts of one endpoint in memory, as a store would have them: the part of `Transaction` that decisions ask."""
+def _parts(changes: Changes) -> tuple[Sequence[object], ...]:
+    return changes.events, changes.timeline, changes.notifications
 
-    def __init__(self, alerts: Sequence[Alert], directory: Directory) -> None:
-        self._alerts = {alert.id: alert for alert in alerts}
-        self._open = {alert.key: alert for alert in alerts}
-        self._next_id = max(self._alerts, default=0) + 1
-        self._directory = directory
-        self._openings: dict[AlertKey, list[int]] = {}
-        self._suppressed: dict[AlertKey, Suppressed] = {}
 
-    async def take(self, read: Read, at: int) -> Changes:
-        """What one message changes at that instant."""
-        plan = Plan(
-            await of_messages(self._transaction, [read], self._directory, at), self._next_id, self._directory, at
-        )
-        plan.apply(read)
-        return self._write(plan.finish())
+def _rehearsed(
+    message: Message,
+    done: Changes,
+    before: Sequence[EventRecord] | None,
+    changes: Mapping[tuple[int, int], Sequence[Change]],
+) -> Rehearsed:
+    new: dict[tuple[int, int], list[Change]] = {}
+    for change in done.timeline:
+        if change.message_id is not None:
+            new.setdefault((change.message_id, change.alert_id), []).append(change)
+    return Rehearsed(
+        message=message,
+        effects=_effects(done.events, new),
+        notifications=done.notifications,
+        before=None if before is None else _effects(before, changes),
+    )
 
-    async def pass_time(self, until: int) -> list[Changes]:
-        """Do what would have been due by then; what it changed."""
-        done = []
-        silent = await self.silent(until, MOST_ALERTS)
-        if silent:
-            alerts = Alerts(await of_alerts(self._transaction, silent), self._next_id, self._directory, until)
-            for alert in silent:
-                integration = self._directory.integration(alert.endpoint_id, alert.integration_id)
-                alerts.close_silent(alert, integration)
-            done.append(self._write(alerts.finish()))
-        over = await self.suppressed(until, MOST_ALERTS)
-        if over:
-            known = await of_windows(self._transaction, over, self._directory, until)
-            plan = Plan(known, self._next_id, self._directory, until)
-            for suppressed in over:
-                plan.end_window(suppressed)
-            done.append(self._write(plan.finish()))
-        return done
 
-    @property
-    def _transaction(self) -> Transaction:
-        return self  # type: ignore[return-value]  # it answers what decisions ask of one, and writes nowhere
-
-    def _write(self, changes: Changes) -> Changes:
-        for alert in changes.alerts:
-            self._next_id = max(self._next_id, alert.id + 1)
-            self._alerts[alert.id] = alert
-            if alert.status != "closed":
-                self._open[alert.key] = alert
-            elif self._open.get(alert.key, alert).id == alert.id:
-                self._open.pop(alert.key, None)
-        for key, instant in changes.openings:
-            self._openings.setdefault(key, []).append(instant)
-        self._suppressed |= {one.key: one for one in changes.suppressed}
-        for key in changes.unsuppressed:
-            self._suppressed.pop(key, None)
-        return changes
-
-    async def open_alerts(self, keys: Sequence[AlertKey]) -> dict[AlertKey, Alert]:
-        """The open alert of each key that has one."""
-        return {key: self._open[key] for key in keys if key in self._open}
-
-    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
-        """The newest open leader of a group."""
-        leaders = [
-            alert
-            for alert in self._open.values()
-            if (alert.integration_id, alert.group_key, alert.leader_id) == (integration_id, group_key, None)
-            and alert.opened_at > after
-        ]
-        return max(leaders, key=lambda alert: alert.id, default=None)
-
-    async def group_members(self, leader_id: int) -> list[Alert]:
-        """The open members of a group."""
-        members = [alert for alert in self._open.values() if alert.leader_id == leader_id]
-        return sorted(members, key=lambda alert: alert.id)
-
-    async def openings(self, key: AlertKey, *, after: int) -> list[int]:
-        """When alerts of a key were opened."""
-        return [instant for instant in self._openings.get(key, []) if instant > after]
-
-    async def silent(self, until: int, limit: int) -> list[Alert]:
-        """Alerts whose silence has lasted long enough."""
-        due = [alert for alert in self._open.values() if alert.close_at is not None and alert.close_at <= until]
-        return sorted(due, key=lambda alert: (alert.close_at or 0, alert.id))[:limit]
-
-    async def suppressed(self, until: int, limit: int) -> list[Suppressed]:
-        """What came in maintenance windows that have ended."""
-        return [one for one in self._suppressed.values() if one.until <= until][:limit]
+def _effects(events: Sequence[EventRecord], changes: Mapping[tuple[int, int], Sequence[Change]]) -> list[Effect]:
+    """Events with the changes that they made: of those that a message made to an alert, the last are of its last reading."""
+    left = {key: list(of) for key, of in changes.items() if any(event.message_id == key[0] for event in events)}
+    effects = []
+    for event in reversed(events):
+        made = left.get((event.message_id, event.alert_id or 0), [])
+        changed = event.outcome in _CHANGING
+        effects.append(Effect(event=event, change=made.pop() if changed and made else None))
+    return effects[::-1]
 
 
 def _read(message: Message, directory: Directory, read: Reads) -> Read:
@@ -197,8 +155,8 @@ def _read(message: Message, directory: Directory, read: Reads) -> Read:
     return Read(message=message, integration=first, readings=reply.readings, error=reply.error)
 
 
-async def _before(state: State, messages: Sequence[Message]) -> Mapping[int, list[EventRecord]]:
-    """What messages did when they were last read."""
+async def _runs(state: State, messages: Sequence[Message]) -> Mapping[int, list[EventRecord]]:
+    """What became of messages when they were last read."""
     found: dict[int, list[EventRecord]] = {}
     for start in range(0, len(messages), PAGE):
         for record in await state.events([message.id for message in messages[start : start + PAGE]]):
@@ -209,31 +167,14 @@ async def _before(state: State, messages: Sequence[Message]) -> Mapping[int, lis
     return found
 
 
-async def _received_since(journal: Journal, endpoint_id: str, start: int) -> list[Message]:
+async def _received(journal: Journal, endpoint_id: str, start: int, until: int) -> list[Message]:
+    """The messages of that time, oldest first; of too many the newest."""
     found: list[Message] = []
     before: int | None = None
     while len(found) < MOST_MESSAGES:
         page = await journal.newest(PAGE, before=before, endpoint_id=endpoint_id)
-        found += [message for message in page if message.received_at >= start]
+        found += [message for message in page if start <= message.received_at <= until]
         if len(page) < PAGE or page[-1].received_at < start:
             break
         before = page[-1].id
     return found[::-1]
-
-
-async def _open_at(state: State, endpoint_id: str, directory: Directory, start: int) -> list[Alert]:
-    """The alerts of an endpoint that were open at an instant, as far as is still known of them."""
-    found: dict[int, Alert] = {}
-    for integration in directory.integrations.get(endpoint_id, ()):
-        for alert in await state.alerts(integration_id=integration.id, limit=MOST_ALERTS):
-            if alert.opened_at < start and (alert.closed_at is None or alert.closed_at >= start):
-                found[alert.id] = msgspec.structs.replace(
-                    alert, status="open", closed_at=None, openings=(), close_at=None
-                )
-    return list(found.values())
-
-
-def _told(event: EventRecord) -> tuple[object, ...]:
-    """What a person notices of an event: what became of it, why not more, and who is told when."""
-    said = tuple(line for line in event.trace if line.startswith(("told: ", "group: ", "severity ", "texts: ")))
-    return event.action, event.outcome, event.reason, said

@@ -14,11 +14,12 @@ from gateway.clock import instant, span
 from gateway.configuration_file import parse
 from gateway.directory import Directory
 from gateway.escalation import People
+from gateway.history import History
 from gateway.loader import builtin_dir
 from gateway.models import Contact, Group, Integration, Message, Notification, Policy, PolicyStep, User
 from gateway.pipeline import Read
-from gateway.rehearsal import Stage
 from gateway.rulebook import compile_rulebook
+from gateway.stage import Stage
 from gateway.store.base import Changes
 from gateway.template import Request, TemplateFolder
 
@@ -64,7 +65,7 @@ class Day:
             advanced={"shop": advanced_of(settings)},
         )
         self._book = compile_rulebook(TemplateFolder(builtin_dir() / table.template), settings)
-        self._stage = Stage([], directory)
+        self._stage = Stage(History(), directory, 1)
 
     def row(self, at: str, message: str, then: str, told: str, why: str) -> None:
         """Take one row; what does not become of it as it says is an error."""

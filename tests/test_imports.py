@@ -33,7 +33,7 @@ LAYERS = (
     ),
     "store notifiers",
     (
-        "ingest fetching endpoints connections framing intake protocol api web app reader lane rehearsal worker process "
+        "ingest fetching endpoints connections framing intake protocol api web app reader lane history stage rehearsal worker process "
         "web_process supervisor scaffold checking cli __main__"
     ),
     "testing",

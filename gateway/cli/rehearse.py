@@ -22,9 +22,9 @@ from gateway.clock import iso
 from gateway.directory import Directory, directory_of
 from gateway.errors import NotFoundError
 from gateway.integrations import check_fit, check_references, find_integration
-from gateway.models import EventRecord, Integration, Message
+from gateway.models import Integration, Message
 from gateway.people import find_policy
-from gateway.rehearsal import Rehearsed
+from gateway.rehearsal import Effect, Rehearsed
 from gateway.store.base import State
 
 
@@ -80,6 +80,9 @@ def command(
     """
     if sum((file is not None, bool(message_ids), sample is not None, since is not None)) != 1:
         msg = "give one of FILE, --message, --sample or --since"
+        raise click.UsageError(msg, click.get_current_context())
+    if headers and file is None:
+        msg = "--header is part of a FILE; samples and messages have their own"
         raise click.UsageError(msg, click.get_current_context())
     settings = None if settings_file is None else read_settings(settings_file)
     bench = Bench(session.plugins_with_code, session.settings, {})
@@ -150,13 +153,22 @@ def _check_found(wanted: Sequence[int], found: Sequence[Message], integration: I
         raise NotFoundError(msg)
 
 
+def _effect_shape(effect: Effect) -> Shape:
+    change = effect.change
+    return event_shape(effect.event) | {
+        "subject": change and change.text,
+        "severity": change and change.severity,
+        "trace": list(effect.event.trace),
+    }
+
+
 def _shape(one: Rehearsed) -> Shape:
     return {
         "message_id": str(one.message.id) if one.message.id else None,
         "received_at": iso(one.message.received_at),
         "differs": one.differs,
-        "before": [event_shape(event) | {"trace": list(event.trace)} for event in one.before],
-        "events": [event_shape(event) | {"trace": list(event.trace)} for event in one.events],
+        "before": None if one.before is None else [_effect_shape(effect) for effect in one.before],
+        "events": [_effect_shape(effect) for effect in one.effects],
         "notifications": [
             {
                 "kind": told.kind,
@@ -176,8 +188,8 @@ def _print(session: Session, found: Sequence[Rehearsed]) -> None:
     for one in found:
         if one.message.id:
             session.out.lines([f"message {one.message.id}, received at {iso(one.message.received_at)}", ""])
-        for event in one.events:
-            session.out.lines([*(f"  {cell(line)}" for line in event.trace), ""])
+        for effect in one.effects:
+            session.out.lines([*(f"  {cell(line)}" for line in effect.event.trace), ""])
         told = [f"{told.user} ({told.contact.kind}) at {iso(told.due_at)}" for told in one.notifications]
         session.out.lines([f"would notify: {cell(told)}" if told else "would notify nobody", ""])
 
@@ -188,21 +200,23 @@ def _print_changes(session: Session, found: Sequence[Rehearsed], *, everything: 
         session.out.json([_shape(one) for one in shown])
         return
     count = sum(one.differs for one in found)
-    session.out.lines([f"{len(found)} messages; {count} of them would have done something else", ""])
+    messages = "1 message" if len(found) == 1 else f"{len(found)} messages"
+    session.out.lines([f"{messages}; {count or 'none'} would have done something else"])
     rows = []
     for one in shown:
-        for at in range(max(len(one.before), len(one.events))):
-            before = one.before[at] if at < len(one.before) else None
-            after = one.events[at] if at < len(one.events) else None
-            rows.append([one.message.id, iso(one.message.received_at), _said(before), _said(after)])
+        was = one.before or []
+        for at in range(max(len(was), len(one.effects))):
+            before = _said(was[at]) if at < len(was) else "(not read yet)" if one.before is None else None
+            after = _said(one.effects[at]) if at < len(one.effects) else None
+            rows.append([one.message.id, iso(one.message.received_at), before, after])
     if rows:
+        session.out.lines([""])
         session.out.table(("ID", "RECEIVED AT", "WAS", "WOULD HAVE BEEN"), rows)
 
 
-def _said(event: EventRecord | None) -> str | None:
-    if event is None:
-        return None
-    told = next((line for line in event.trace if line.startswith("told: ")), "")
+def _said(effect: Effect) -> str:
+    event, change = effect.event, effect.change
     words = [f"{event.outcome}: {event.reason}" if event.reason else event.outcome]
-    words += [line for line in event.trace if line.startswith(("delay: ", "group: "))]
-    return "; ".join([*words, told] if told else words)
+    if change is not None:
+        words[0] += f", {change.severity}" + (f", {change.text!r}" if change.text else "")
+    return "; ".join([*words, *(line for line in event.trace if line.startswith(("delay: ", "group: ", "told: ")))])
