@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Literal, get_args
 
@@ -20,10 +20,12 @@ from gateway.errors import SettingsError
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Repeat = Literal["once", "daily", "weekly", "monthly"]
 DAYS: tuple[Day, ...] = get_args(Day)
+_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 _MOMENT = "%Y-%m-%dT%H:%M"
 _DAY_MINUTES = 24 * 60
+_DAYS_AHEAD = 16  # a week, and another where a change of clocks leaves nothing of the hours in the first
 _MOST_DAYS = {"daily": 1, "weekly": 7, "monthly": 28, "once": 366}
 """How many days a window of each kind may last: it ends before it begins again."""
 
@@ -89,12 +91,8 @@ def check_hours(hours: Hours) -> None:
 
 def within(hours: Hours, now: int) -> bool:
     """Whether an instant lies in these hours."""
-    local = _local(now, hours.zone)
-    minute, today = local.hour * 60 + local.minute, local.weekday()
-    start, end = _minutes(hours.from_), _minutes(hours.to)
-    if start < end:
-        return DAYS[today] in hours.days and start <= minute < end
-    return (DAYS[today] in hours.days and minute >= start) or (DAYS[today - 1] in hours.days and minute < end)
+    today = _local(now, hours.zone).date()
+    return any(begins <= now < ends for begins, ends in _occurrences(hours, today - timedelta(days=1), 2))
 
 
 def within_any(many: Sequence[Hours], now: int) -> Hours | None:
@@ -108,14 +106,20 @@ def next_start(many: Sequence[Hours], now: int) -> int:
         return now
     starts = []
     for hours in many:
-        today = _local(now, hours.zone).date()
-        for ahead in range(9):
-            day = today + timedelta(days=ahead)
-            start = _instant(day, _minutes(hours.from_), hours.zone)
-            if start > now and DAYS[day.weekday()] in hours.days:
-                starts.append(start)
-                break
+        occurrences = _occurrences(hours, _local(now, hours.zone).date(), _DAYS_AHEAD)
+        starts += [next(begins for begins, _ in occurrences if begins > now)]
     return min(starts)
+
+
+def _occurrences(hours: Hours, first: date, count: int) -> Iterator[tuple[int, int]]:
+    """When these hours begin and end that begin on one of `count` days; a change of clocks may leave nothing of them."""
+    start, end = _minutes(hours.from_), _minutes(hours.to)
+    for day in (first + timedelta(days=ahead) for ahead in range(count)):
+        if DAYS[day.weekday()] in hours.days:
+            begins = _instant(day, start, hours.zone)
+            ends = _instant(day, end if start < end else end + _DAY_MINUTES, hours.zone)
+            if begins < ends:
+                yield begins, ends
 
 
 def said(hours: Hours) -> str:
@@ -212,4 +216,7 @@ def _minutes(text: str) -> int:
 
 def weekday(text: str) -> Day | None:
     """A day of the week by its name or the beginning of it: `mon`, `Monday`; None where it is none."""
-    return next((day for day in DAYS if text.strip().lower()[:3] == day), None)
+    wanted = text.strip().lower()
+    return next(
+        (day for day, name in zip(DAYS, _NAMES, strict=True) if wanted[:3] == day and name.startswith(wanted)), None
+    )
