@@ -6,12 +6,14 @@ The last messages are read with the new settings, so that a word which is in no 
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from gateway.directory import Directory
 from gateway.mapping import Hole, Text
-from gateway.models import Integration, Message, Reading
+from gateway.models import SEVERITIES, Integration, Message, Reading
 from gateway.rules import Condition
 from gateway.template import TemplateFile
 
@@ -60,18 +62,20 @@ def _in_no_list(readings: Sequence[Reading], count: int) -> Iterator[str]:
 
 
 def _in_two_lists(file: TemplateFile) -> Iterator[str]:
-    lists = {name: _values(getattr(file, name)) for name in ("open", "close", "update")}
-    names = list(lists)
-    for at, name in enumerate(names):
-        for other in names[at + 1 :]:
+    states = {f"[{name}]": _values(getattr(file, name), "source_status") for name in ("open", "close", "update")}
+    severities = {
+        f"[severity] {name}": _values(getattr(file.severity, name), "source_severity") for name in reversed(SEVERITIES)
+    }
+    for lists in (states, severities):
+        for name, other in itertools.combinations(lists, 2):
             for value in sorted(lists[name] & lists[other]):
-                yield f"{value!r} is in [{name}] and in [{other}]; [{name}] is looked at first, so it never does the other"
+                yield f"{value!r} is in {name} and in {other}; {name} is looked at first, so {other} never has it"
 
 
-def _values(condition: Condition | None) -> set[str]:
-    if condition is None or condition.not_ or condition.field not in (None, "source_status"):
-        return set()
-    return {str(value).strip().casefold() for value in condition.is_one_of or ()}
+def _values(rule: Condition | Sequence[object] | None, field: str) -> set[str]:
+    if isinstance(rule, Condition):
+        rule = None if rule.not_ or rule.field not in (None, field) else rule.is_one_of
+    return {str(value).strip().casefold() for value in rule or ()}
 
 
 def _moving_id(file: TemplateFile, readings: Sequence[Reading]) -> Iterator[str]:
@@ -86,7 +90,8 @@ def _moving_id(file: TemplateFile, readings: Sequence[Reading]) -> Iterator[str]
         event = reading.event
         if event is None or event.source_status is None or len(event.source_status) < _LEAST_WORD:
             continue
-        if event.source_status.casefold() in event.source_id.casefold() and event.source_status != event.source_id:
+        word = rf"(?<!\w){re.escape(event.source_status.casefold())}(?!\w)"
+        if re.search(word, event.source_id.casefold()):
             yield f"source_id {event.source_id[:100]!r} holds the status {event.source_status[:50]!r}: {remedy}"
             return
 

@@ -34,7 +34,8 @@ def command() -> None:
     """
     The configuration as one TOML file: users, groups, policies, integrations with all their settings.
 
-    Tokens and secrets are not in it, only where they are to be had from: `env:NAME`, `file:PATH`, or `kept`.
+    Tokens and secrets are not in it, only where they are to be had from: `env:NAME` of the environment, `file:PATH`, or
+    `kept`, the one that the gateway has. See what a file looks like with `export`, what it would change with `diff`.
     """
 
 
@@ -42,7 +43,7 @@ def command() -> None:
 @shared
 def export(session: Session) -> None:
     """
-    Print the configuration of this gateway as TOML; with --json as JSON.
+    Print the configuration as TOML; with --json as JSON.
 
     What is as it would be anyway is left out. A secret that a file did not bring is `kept`: to apply the file to another
     gateway, say there where the secret is to be had from.
@@ -63,7 +64,7 @@ def export(session: Session) -> None:
 @_FILE
 @shared
 def check(session: Session, file: Path) -> None:
-    """Say whether a file could be applied here, and what is wrong with it; nothing is changed."""
+    """Say whether a file could be applied here; nothing is changed."""
     steps = session.run(_planned(session, file, prune=False))
     session.out.one({"ok": True, "changes": len(steps)}, [f"{file} is good; {_count(steps)} would be made"])
 
@@ -92,11 +93,12 @@ def diff(session: Session, file: Path, prune: bool) -> int:
 @shared
 def apply(session: Session, file: Path, prune: bool, yes: bool) -> int:
     """
-    Make this gateway what a file says: show the plan, ask on a terminal, then do it.
+    Make this gateway what a file says.
 
-    Applying it again changes nothing. What is not in the file is left alone, unless --prune is given. The URLs of new
-    integrations are printed, this once; those whose `token` is said in the file keep theirs. Where a file brings another
-    token, the one before works for 24h more; a secret before holds until the next.
+    The plan is shown first, and asked about on a terminal. Applying the file again changes nothing. What is not in the file
+    is left alone, unless --prune is given. The URLs of new integrations are printed, this once; those whose `token` is said
+    in the file keep theirs. Where a file brings another token, the one before works for 24h more; a secret before holds
+    until the next.
     """
     steps = session.run(_planned(session, file, prune=prune))
     if not session.out.as_json:

@@ -11,6 +11,7 @@ from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, window_shape
 from gateway.cli.words import Group, limited_late, shared
+from gateway.errors import GatewayError, SettingsError
 from gateway.hours import DAYS, Day, Repeat, Window, weekday
 from gateway.integrations import find_integration
 from gateway.maintenance import add_window, find_window, phase
@@ -38,10 +39,14 @@ def command() -> None:
 @click.argument("ref", metavar="INTEGRATION")
 @click.option("--name", required=True, help="What it is called.")
 @click.option(
-    "--from", "starts", metavar="TIME", required=True, help="When it begins (first), local: 2026-12-01T22:00."
+    "--from",
+    "starts",
+    metavar="TIME",
+    required=True,
+    help="When it begins, the first time where it repeats: 2026-12-01T22:00.",
 )
-@click.option("--to", "ends", metavar="TIME", required=True, help="When it ends, local.")
-@click.option("--zone", metavar="ZONE", required=True, help="The time zone of both: Europe/Berlin, UTC.")
+@click.option("--to", "ends", metavar="TIME", required=True, help="When that one ends: 2026-12-02T02:00.")
+@click.option("--zone", metavar="ZONE", required=True, help="The time zone of --from and --to: Europe/Berlin, UTC.")
 @click.option(
     "--repeat", type=click.Choice(get_args(Repeat)), default="once", show_default=True, help="How often it comes again."
 )
@@ -61,7 +66,12 @@ def add(
     days: Sequence[str],
     reopen: bool,
 ) -> None:
-    """Add a maintenance window to an integration."""
+    """
+    Add a maintenance window to an integration.
+
+    Its times are those of a clock on the wall in --zone, so that 02:00 stays 02:00 when clocks are changed. It may have
+    begun already.
+    """
     window = Window(
         id="",
         integration_id="",
@@ -78,7 +88,10 @@ def add(
     async def work() -> Shape:
         async with session.state() as state:
             integration = await find_integration(state, ref)
-            added = await add_window(state, session.clock, integration, window)
+            try:
+                added = await add_window(state, session.clock, integration, window)
+            except SettingsError as error:
+                raise GatewayError(str(error)) from None  # it is what was typed that is wrong, not a setting
             return window_shape(added, integration.name, session.clock.now())
 
     shape = session.run(work())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,7 +121,7 @@ def show(session: Session, message_id: int) -> None:
     "--since", type=Span(), metavar="SPAN", help="With --failed: those received in the last 90s, 15m, 1h, 7d."
 )
 @click.option("--integration", metavar="REF", help="With --failed: those of this integration, by name or id.")
-@click.option("--wait", is_flag=True, help="Wait until it took effect.")
+@click.option("--wait", is_flag=True, help="Wait until it took effect; on a terminal, count.")
 @click.option("--timeout", type=Span(), default="30s", show_default=True, metavar="SPAN", help="With --wait: how long.")
 @shared
 def replay_messages(
@@ -153,7 +154,7 @@ def replay_messages(
                 after = 0 if since is None else session.clock.now() - round(since * 1000)
                 wanted = await _failed(journal, state, endpoint_id, after)
             replays = await replay(journal, state, wanted, reason=f"replayed by {session.actor}")
-            if wait and not await _took_effect(state, replays, timeout):
+            if wait and not await _took_effect(state, replays, timeout, session):
                 hint = (
                     ""
                     if session.running
@@ -247,16 +248,23 @@ async def _failed(journal: Journal, state: State, endpoint_id: str | None, after
     return sorted(found)
 
 
-async def _took_effect(state: State, replays: Sequence[Replay], timeout: float) -> bool:
-    """Whether all were read within this time."""
+async def _took_effect(state: State, replays: Sequence[Replay], timeout: float, session: Session) -> bool:
+    """Whether all were read within this time; how many were is counted on a terminal."""
     missing = {one.message_id: one.run for one in replays}
+    shown = not session.out.as_json and sys.stderr.isatty()
     try:
         async with asyncio.timeout(timeout):
             while missing:
                 last = last_runs(await state.events(list(missing)))
                 missing = {number: run for number, run in missing.items() if last.get(number, -1) < run}
+                if shown:
+                    said = f"{len(replays) - len(missing)} of {len(replays)} read again"
+                    print(f"\r{said}", end="", file=sys.stderr, flush=True)
                 if missing:
                     await asyncio.sleep(_POLL)
     except TimeoutError:
         return False
+    finally:
+        if shown and replays:
+            print(file=sys.stderr)
     return True

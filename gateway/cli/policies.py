@@ -10,7 +10,7 @@ from gateway.cli.output import cell
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, policy_shape
 from gateway.cli.words import Group, limited_late, shared
-from gateway.clock import span
+from gateway.clock import in_words, span
 from gateway.people import add_policy, find_user
 
 
@@ -44,7 +44,7 @@ def command() -> None:
     "later",
     metavar="SPAN:USER,…",
     multiple=True,
-    help="A later step: so long after the alert opened, these users; again for more.",
+    help="Whom to notify so long after the first, unless it is assigned or closed by then; again for more.",
 )
 @shared
 def add(session: Session, name: str, refs: Sequence[str], later: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def add(session: Session, name: str, refs: Sequence[str], later: Sequence[str]) 
     session.out.one(
         shape,
         [
-            f"policy {name} is added ({shape['id']}); it notifies {cell(shape['users'])}",
+            f"policy {name} is added ({shape['id']}); it notifies {cell(_in_words(shape))}",
             f"an integration takes it with `alert-gateway integrations add TEMPLATE --name NAME --policy '{name}'`",
         ],
     )
@@ -81,16 +81,24 @@ def list_policies(session: Session, limit: int) -> None:
             users = {user.id: user for user in await state.users()}
             return [policy_shape(policy, users) for policy in (await state.policies())[:limit]]
 
-    session.out.rows(
-        session.run(work()), ("id", "name", "users"), empty="no policies; `alert-gateway policies add` adds one"
-    )
+    shapes = session.run(work())
+    if session.out.as_json or not shapes:
+        session.out.rows(shapes, (), empty="no policies; `alert-gateway policies add` adds one")
+        return
+    session.out.table(("ID", "NAME", "NOTIFIES"), [[shape["id"], shape["name"], _in_words(shape)] for shape in shapes])
+
+
+def _in_words(shape: Shape) -> str:
+    """Who is told, and when: `Ada, after 5 min Bo`."""
+    steps = [(in_words(step["after"] * 1000), ", ".join(step["users"])) for step in shape["steps"]]
+    return ", ".join(f"after {after} {users}" if after != "0 ms" else users for after, users in steps)
 
 
 def _step(text: str) -> tuple[int, list[str]]:
     when, _, names = text.partition(":")
     after = span(when)
     users = [name.strip() for name in names.split(",") if name.strip()]
-    if not after or not users:
-        msg = f"--then {text!r}: write how long after the alert opened, and who: 5m:Bo or 15m:Cleo,Dan"
+    if after is None or after < 1000 or not users:  # noqa: PLR2004 - a second, the least there is
+        msg = f"--then {text!r}: write how long after the first (1s at least), and who: 5m:Bo or 15m:Cleo,Dan"
         raise click.UsageError(msg, click.get_current_context())
     return after // 1000, users

@@ -44,7 +44,7 @@ from gateway.store.base import State
     "settings_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
     metavar="FILE",
-    help="Settings that are not saved, in place of those of the integration.",
+    help="Settings that are not saved, in place of all of the integration's own.",
 )
 @click.option("--policy", metavar="REF", help="A policy in place of that of the integration.")
 @click.option(
