@@ -19,7 +19,7 @@ from gateway.hours import Hours, check_hours
 from gateway.models import Override, Reading
 from gateway.rules import Condition, Fields, Test, compile_condition, value_of
 from gateway.tables import struct_of
-from gateway.texts import Text
+from gateway.texts import Text, readable
 
 MAX_COUNT = 100
 LONGEST = 366 * 86_400_000
@@ -182,6 +182,7 @@ class Router:
         by = advanced.group.by if advanced.group is not None else []
         self._group_by = [(field, value_of(field, "[group] by")) for field in by]
         self.changes_texts = bool(self._texts)
+        self._message: tuple[Any, Any] = None, None  # as it is, and as texts may have it: once for all of its events
 
     def routed(self, reading: Reading, fields: Fields, scope: Any) -> Reading:
         """The reading with what they add to it: overrides, recipient groups, the key of its group."""
@@ -213,11 +214,13 @@ class Router:
 
     def texts(self, fields: Fields, scope: Any) -> tuple[dict[str, str], list[str]]:
         """The texts of the alert in the team's own words, and a line for each, or for what is wrong with it."""
-        context = dict(fields) | {
-            "message": scope.get("_message"),
-            "element": scope.get("_element"),
-            "headers": dict(scope.get("_headers") or {}),
-            "query": dict(scope.get("_query") or {}),
+        if scope.get("_message") is not self._message[0]:
+            self._message = scope.get("_message"), readable(scope.get("_message"))
+        context = readable(dict(fields)) | {
+            "message": self._message[1],
+            "element": readable(scope.get("_element")),
+            "headers": readable(dict(scope.get("_headers") or {})),
+            "query": readable(dict(scope.get("_query") or {})),
         }
         made: dict[str, str] = {}
         trace: list[str] = []

@@ -7,16 +7,18 @@ never a template. A text that fails leaves the field as the template has it, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import minijinja
 
 from gateway.errors import TemplateError
 
-MAX_SOURCE = 16 << 10
+MAX_SOURCE = 8 << 10  # to compile a longer one may take half a second
 MAX_RESULT = 64 << 10
 _FUEL = 50_000
+_INTEGER_BITS = 127
+_LONGEST_INTEGER = 14_000  # bits; Python writes longer ones in no base that people read
 
 
 class Text:
@@ -44,9 +46,44 @@ class Text:
             text = self._environment.render_template(self.name, **context)
         except minijinja.TemplateError as error:
             return None, _first_line(error)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # a value that it cannot take over
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a value raises that the text asks something of
             return None, f"{type(error).__name__}: {error}"[:200]
         return text[:MAX_RESULT], None
+
+
+def readable(value: Any) -> Any:
+    """
+    A value of a message as a text may have it: to be looked at, and not to be changed.
+
+    A text reaches the methods of Python's own lists and tables, which nobody counts and which would change the message for
+    all that is read after it. An integer of more than 128 bits is text, as minijinja would round it.
+    """
+    if isinstance(value, dict):
+        return _Table({key: readable(one) for key, one in value.items()})
+    if isinstance(value, list | tuple):
+        return _List(map(readable, value))
+    if isinstance(value, int) and value.bit_length() >= _INTEGER_BITS:
+        return str(value) if value.bit_length() < _LONGEST_INTEGER else hex(value)
+    return value
+
+
+class _Table(dict[str, Any]):
+    def __getattribute__(self, name: str) -> Any:
+        return _allowed(super().__getattribute__, name, "get", "items", "keys", "values")
+
+
+class _List(list[Any]):
+    def __getattribute__(self, name: str) -> Any:
+        return _allowed(super().__getattribute__, name, "count", "index")
+
+
+def _allowed(find: Callable[[str], Any], name: str, *names: str) -> Any:
+    if name not in names and not name.startswith("__"):
+        msg = f"a text cannot use {name!r} of a value"
+        raise AttributeError(msg)
+    return find(name)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,69 @@
+"""Tables of TOML and JSON as structs: what is wrong is said in words of TOML, with the nearest key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.errors import TemplateError
+from gateway.tables import struct_of
+
+
+class Leaf(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
+    from_: str = ""
+    count: int = 0
+
+
+class Branch(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    leaf: Leaf | None = None
+    leaves: list[Leaf] = []
+    either: Leaf | list[Leaf] = []
+    by_name: dict[str, Leaf] = {}
+
+
+class Tree(msgspec.Struct, forbid_unknown_fields=True):
+    branch: Branch | None = None
+    height: int = 0
+
+
+def test_tables_that_are_good_are_structs() -> None:
+    made = struct_of({"branch": {"name": "a", "leaf": {"from": "x"}, "either": [{"count": 1}]}}, Tree, "settings")
+    assert made == Tree(Branch("a", Leaf("x"), either=[Leaf(count=1)]))
+
+
+@pytest.mark.parametrize(
+    "raw, words",
+    [
+        ({"hieght": 1}, 'unknown key "hieght" in the top level; did you mean height?'),
+        ({"branch": {"name": "a", "leef": {}}}, 'unknown key "leef" in [branch]; did you mean leaf?'),
+        ({"branch": {"name": "a", "leaf": {"form": "x"}}}, 'unknown key "form" in [branch.leaf]; did you mean from?'),
+        ({"branch": {"name": "a", "leaf": {"from_": "x"}}}, 'unknown key "from_" in [branch.leaf]; did you mean from?'),
+        ({"branch": {"name": "a", "leaves": [{}, {"cuont": 1}]}}, 'unknown key "cuont" in [branch.leaves'),
+        ({"branch": {"name": "a", "leaves": [{}, {"cuont": 1}]}}, "did you mean count?"),
+        ({"branch": {"name": "a", "either": {"cuont": 1}}}, "did you mean count?"),
+        ({"branch": {"name": "a", "either": [{"cuont": 1}]}}, "did you mean count?"),
+        ({"branch": {"name": "a", "by_name": {"x.y": {"cuont": 1}}}}, "did you mean count?"),
+        ({"zzz": 1}, 'unknown key "zzz" in the top level'),
+        ({"branch": {}}, 'the key "name" is missing in [branch]'),
+        ({"height": "tall"}, "Expected `int`, got `str` at height"),
+        ({"branch": {"name": "a", "leaf": {"count": None}}}, "Expected `int`, got `null` at branch.leaf.count"),
+        ({"branch": 3}, "Expected `object | null`, got `int` at branch"),
+        ({"`": 1}, "unknown key"),
+        ({"": 1}, 'unknown key ""'),
+        ({"a - at `$.b`": 1}, "unknown key"),
+    ],
+)
+def test_what_is_wrong_names_the_key_and_the_nearest(raw: dict[str, Any], words: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        struct_of(raw, Tree, "settings")
+    assert str(refused.value).startswith("settings: ")
+    assert words in str(refused.value)
+
+
+def test_nothing_near_is_no_guess() -> None:
+    with pytest.raises(TemplateError) as refused:
+        struct_of({"qqqq": 1}, Tree, "settings")
+    assert "did you mean" not in str(refused.value)
