@@ -35,13 +35,15 @@ class History(msgspec.Struct, kw_only=True):
     """
     All of it. `alerts` are those that were open, `deeds` in order, `openings` when alerts of a key were opened before.
 
-    `changes` are those that each message made to each alert, by the ids of both.
+    `changes` are those that each message made to each alert, by the ids of both. `opened_by` are messages that opened alerts
+    since, and when: some came before, in a maintenance window that ended since, or were replayed.
     """
 
     alerts: Sequence[Alert] = ()
     deeds: Sequence[Deed] = ()
     openings: Mapping[AlertKey, list[int]] = {}
     changes: Mapping[tuple[int, int], list[Change]] = {}
+    opened_by: Mapping[int, int] = {}
 
 
 async def history_since(state: State, endpoint_id: str, directory: Directory, start: int) -> History:
@@ -50,6 +52,7 @@ async def history_since(state: State, endpoint_id: str, directory: Directory, st
     deeds: list[Deed] = []
     openings: dict[AlertKey, list[int]] = {}
     changes: dict[tuple[int, int], list[Change]] = {}
+    opened_by: dict[int, int] = {}
     for integration in directory.integrations.get(endpoint_id, ()):
         delay, close_after = directory.advanced_of(integration).delay, directory.advanced_of(integration).close_after_ms
         for alert in reversed(await state.alerts(integration_id=integration.id, limit=MOST_ALERTS)):
@@ -62,9 +65,13 @@ async def history_since(state: State, endpoint_id: str, directory: Directory, st
             for change in timeline:
                 if change.message_id is not None:
                     changes.setdefault((change.message_id, alert.id), []).append(change)
+            first = timeline[0].message_id if timeline else None
+            if alert.opened_at >= start and first is not None:
+                opened_by[first] = alert.opened_at
             if alert.opened_at < start:
                 alerts.append(_as_it_was(alert, [one for one in timeline if one.at < start], delay, close_after))
-    return History(alerts=alerts, deeds=sorted(deeds, key=lambda deed: deed.at), openings=openings, changes=changes)
+    deeds.sort(key=lambda deed: deed.at)
+    return History(alerts=alerts, deeds=deeds, openings=openings, changes=changes, opened_by=opened_by)
 
 
 async def changes_of(state: State, events: Sequence[EventRecord]) -> Mapping[tuple[int, int], list[Change]]:

@@ -40,7 +40,8 @@ class Effect(msgspec.Struct, kw_only=True):
 
     def noticed(self) -> tuple[object, ...]:
         """What a person notices of it, without instants and ids, which are others each time that it is worked out."""
-        said = [line for line in self.event.trace if line.startswith(_NOTICED)]
+        lines = self.event.trace if self.event.outcome in _CHANGING else ()
+        said = [line for line in lines if line.startswith(_NOTICED)]
         said = [re.sub(r"^group: alert \d+ |people are told at \S+", "", line) for line in said]
         change = self.change and (self.change.text, self.change.severity)
         return self.event.action, self.event.outcome, self.event.reason, change, said
@@ -105,11 +106,22 @@ async def since(
     history = await history_since(state, endpoint_id, directory, start)
     async with state.transaction() as transaction:
         stage = Stage(history, directory, await transaction.next_alert_id())
+    earlier = await journal.get([number for number in history.opened_by if number not in {one.id for one in messages}])
+    due = [(message.received_at, message) for message in messages]
+    due += [(_in_window(message, directory) or history.opened_by[message.id], message) for message in earlier]
     found = []
-    for message in messages:
-        done = await stage.take(_read(message, directory, read), message.received_at)
-        found.append(_rehearsed(message, done, runs.get(message.id), history.changes))
+    for instant, message in sorted(due, key=lambda one: (one[0], one[1].id)):
+        done = await stage.take(_read(message, directory, read), instant)
+        if message.received_at >= start:
+            found.append(_rehearsed(message, done, runs.get(message.id), history.changes))
     return found
+
+
+def _in_window(message: Message, directory: Directory) -> int | None:
+    """When a message was received, if that was in a maintenance window: what it says opens at the end of that."""
+    integrations = directory.integrations.get(message.endpoint_id, ())
+    inside = any(directory.window_at(integration, message.received_at) for integration in integrations)
+    return message.received_at if inside else None
 
 
 def _parts(changes: Changes) -> tuple[Sequence[object], ...]:

@@ -1,0 +1,331 @@
+"""A dry run says what a replay then does, and of the past exactly what would have been otherwise; it writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway import rehearsal
+from gateway.actions import assign_alert, close_alert
+from gateway.directory import directory_of
+from gateway.integrations import change_integration, find_integration
+from gateway.models import Message
+from gateway.people import find_policy, find_user
+from gateway.rehearsal import Rehearsed
+from tests.recorded import NOON, PLUGINS, Recorded, recorded, told
+from tests.test_reconciliation import HOUR, hour
+
+pytestmark = pytest.mark.anyio
+
+FILE = """
+[[user]]
+name = "Ada"
+contacts = ["webhook:https://example.com/ada", "email:ada@example.com"]
+[[user]]
+name = "Bo"
+contacts = ["webhook:https://example.com/bo"]
+[[policy]]
+name = "Night"
+steps = [{ users = ["Ada"] }, { after = "10m", users = ["Bo"] }]
+[[policy]]
+name = "Other"
+steps = [{ users = ["Bo"] }]
+[[integration]]
+name = "Doors"
+template = "custom"
+policy = "Night"
+"""
+WINDOW = """
+[[integration.maintenance]]
+name = "Lunch"
+from = "2026-11-25T12:10"
+to = "2026-11-25T12:30"
+zone = "UTC"
+reopen = true
+"""
+MINUTE = 60_000
+
+
+def door(source_id: str, status: str, **more: Any) -> dict[str, Any]:
+    return {"source_id": source_id, "status": status, "subject": f"door {source_id}", **more}
+
+
+async def sent(gateway: Recorded, *messages: tuple[float, Any]) -> list[int]:
+    """Messages for Doors, each so many minutes after noon; their ids."""
+    ids = []
+    for minutes, body in messages:
+        gateway.clock.advance((NOON + minutes * MINUTE - gateway.clock.now()) / 1000)
+        ids.append(await gateway.post("Doors", body))
+    return ids
+
+
+async def now(gateway: Recorded, *ids: int, **changes: Any) -> list[Rehearsed]:
+    """What messages would do now, with an integration otherwise than it is."""
+    directory = await _directory(gateway, changes)
+    messages = await gateway.journal.get(ids)
+    return await rehearsal.now(gateway.state, messages, directory, gateway.read, gateway.clock.now())
+
+
+async def since(gateway: Recorded, minutes: float, name: str = "Doors", **changes: Any) -> list[Rehearsed]:
+    """What its messages since so many minutes after noon would have done."""
+    integration = await find_integration(gateway.state, name)
+    return await rehearsal.since(
+        gateway.state,
+        gateway.journal,
+        integration.endpoint_id,
+        round(NOON + minutes * MINUTE),
+        await _directory(gateway, changes, name),
+        gateway.read,
+        gateway.clock.now(),
+    )
+
+
+async def _directory(gateway: Recorded, changes: dict[str, Any], name: str = "Doors") -> Any:
+    integration = await find_integration(gateway.state, name)
+    changed = msgspec.structs.replace(integration, **changes, updated_at=integration.updated_at + 1)
+    return rehearsal.with_integration(await directory_of(gateway.state), changed)
+
+
+def outcomes(found: list[Rehearsed]) -> list[str]:
+    return [effect.event.outcome for one in found for effect in one.effects]
+
+
+def differing(found: list[Rehearsed]) -> list[int]:
+    return [one.message.id for one in found if one.differs]
+
+
+# now
+
+
+MESSAGES = (
+    (0, door("a", "open")),
+    (1, door("a", "open", subject="door a again")),
+    (2, door("b", "open", severity="critical")),
+    (3, door("a", "close")),
+    (4, door("nothing", "close")),
+    (5, door("c", "unheard of")),
+    (6, b"garbage"),
+    (7, door("x", "open", source_name="staging")),
+)
+CHANGES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "filters": {"filters": {"all": [{"not": True, "field": "source_name", "is_one_of": ["staging"]}]}},
+    "fallback": {"fallback": "open"},
+    "nothing is read": {"fields": {"source_id": "{nowhere}"}},
+    "other words": {"texts": {"subject": "about {{ source_id }}"}},
+    "a delay": {"delay": {"wait": "5m"}},
+    "two are waited for": {"delay": {"alerts": 2}},
+    "an override": {"override": [{"policy": "Other", "when": {"is_one_of": ["critical"]}}]},
+    "a group": {"group": {"within": "1h", "by": ["source"]}},
+    "other lists": {"open": {"is_one_of": ["close"]}, "close": {"is_one_of": ["open"]}},
+}
+
+
+@pytest.mark.parametrize("window", [False, True])
+@pytest.mark.parametrize("settings", CHANGES.values(), ids=CHANGES)
+async def test_what_a_dry_run_says_is_what_a_replay_does(
+    settings: dict[str, Any], window: bool, tmp_path: Path
+) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE + (WINDOW if window else ""))
+        ids = await sent(gateway, *MESSAGES)
+        gateway.clock.advance(600)
+        before = await gateway.state.notifications(limit=1000)
+        said = await now(gateway, *ids, settings=settings)
+        integration = await find_integration(gateway.state, "Doors")
+        await change_integration(gateway.state, PLUGINS, gateway.clock, integration, settings=settings)
+        await gateway.replay(*ids)
+        assert [
+            (one.message.id, effect.event.action, effect.event.outcome, effect.event.reason, effect.event.alert_id)
+            for one in said
+            for effect in one.effects
+        ] == await gateway.came(*ids)
+        known = {one.id for one in before}
+        assert told([told for one in said for told in one.notifications]) == told(
+            [one for one in await gateway.state.notifications(limit=1000) if one.id not in known]
+        )
+
+
+async def test_every_outcome_is_said(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        ids = await sent(gateway, *MESSAGES)
+        settings = CHANGES["filters"]
+        found = await now(gateway, *ids, settings=settings)
+        assert outcomes(found) == [
+            *("opened", "appended", "appended", "closed", "ignored", "ignored", "failed", "filtered"),
+        ]
+        assert [effect.change.text for effect in found[0].effects if effect.change] == ["door a"]
+        await gateway.apply(FILE + WINDOW)
+        gateway.clock.advance(600)
+        assert outcomes(await now(gateway, ids[0])) == ["suppressed"]
+
+
+async def test_before_is_the_newest_reading(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        (number,) = await sent(gateway, (0, door("a", "open")))
+        (found,) = await now(gateway, number)
+        assert found.before is not None
+        assert [one.event.outcome for one in found.before] == ["opened"]
+        assert found.differs, "it would be appended now"
+        await gateway.replay(number)
+        (found,) = await now(gateway, number)
+        assert found.before is not None
+        assert [(one.event.run, one.event.outcome) for one in found.before] == [(1, "appended")]
+        assert not found.differs
+
+
+async def test_what_was_never_read_differs_from_nothing(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        endpoint_id = (await find_integration(gateway.state, "Doors")).endpoint_id
+        body = msgspec.json.encode(door("a", "open"))
+        pasted = Message(
+            id=0, endpoint_id=endpoint_id, received_at=NOON, headers=b"content-type: application/json", body=body
+        )
+        (found,) = await rehearsal.now(
+            gateway.state, [pasted], await directory_of(gateway.state), gateway.read, gateway.clock.now()
+        )
+        assert outcomes([found]) == ["opened"]
+        assert (found.before, found.differs) == (None, False)
+        assert [one.user for one in found.notifications] == ["Ada", "Ada", "Bo"]
+
+
+# since
+
+
+@pytest.mark.parametrize("start", range(-1, 60, 4))
+@pytest.mark.parametrize("name", ["Doors", "Backups", "Datadog"])
+async def test_with_the_settings_of_then_nothing_would_have_been_otherwise(
+    name: str, start: int, tmp_path: Path
+) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(HOUR)
+        for minutes, integration, body in hour():
+            gateway.clock.advance((NOON + minutes * MINUTE - gateway.clock.now()) / 1000)
+            await gateway.post(integration, body)
+        gateway.clock.advance(3600)
+        found = await since(gateway, start, name)
+        for one in found:
+            assert one.before is not None
+            assert [effect.noticed() for effect in one.effects] == [effect.noticed() for effect in one.before], (
+                one.message.id
+            )
+        if start < 0:
+            assert found
+
+
+async def test_what_people_did_meanwhile_is_known(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(
+            FILE.replace('policy = "Night"\n', 'policy = "Night"\nsettings = { delay = { alerts = 2 } }\n')
+        )
+        await sent(gateway, (0, door("a", "open")), (1, door("b", "open")))
+        gateway.clock.advance(10)
+        await close_alert(gateway.state, gateway.clock, 1, actor="cli:ada")
+        await assign_alert(gateway.state, gateway.clock, 2, actor="cli:ada", user=await find_user(gateway.state, "Ada"))
+        ids = await sent(gateway, (2, door("a", "open")), (3, door("b", "open")), (4, door("a", "open")))
+        assert [outcome for _, _, outcome, _, _ in await gateway.came(*ids)] == ["opened", "appended", "appended"]
+        for start in (-1, 0.5, 1.5, 2.5):
+            assert differing(await since(gateway, start)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "differ", "would"),
+    [
+        ({}, [], []),
+        ({"fields": {"subject": "{subject}"}}, [], []),
+        (CHANGES["filters"], [8], ["filtered"]),
+        (CHANGES["fallback"], [6], ["opened"]),
+        ({"fields": {"subject": "{subject}!"}}, [1, 2, 3, 4, 8], ["opened", "appended", "opened", "closed", "opened"]),
+        ({"severity": {"error": ["critical"], "critical": []}}, [3], ["opened"]),
+        ({"delay": {"wait": "5m"}}, [1, 3, 8], ["opened"] * 3),
+        ({"delay": {"alerts": 2}}, [1, 2, 3, 8], ["opened", "appended", "opened", "opened"]),
+        (CHANGES["an override"], [3], ["opened"]),
+        (CHANGES["a group"], [3, 8], ["opened", "opened"]),
+        ({"close_after": "90s"}, [4], ["ignored"]),
+        ({"texts": {"subject": "about {{ source_id }}"}}, [1, 2, 3, 4, 8], None),
+    ],
+)
+async def test_changed_settings_differ_exactly_where_they_must(
+    settings: dict[str, Any], differ: list[int], would: list[str] | None, tmp_path: Path
+) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        await sent(gateway, *MESSAGES)
+        found = await since(gateway, -1, settings=settings)
+        assert differing(found) == differ
+        if would is not None:
+            assert outcomes([one for one in found if one.differs]) == would
+
+
+async def test_another_policy_differs_where_an_alert_opens(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        await sent(gateway, *MESSAGES)
+        found = await since(gateway, -1, policy_id=(await find_policy(gateway.state, "Other")).id)
+        assert differing(found) == [1, 3, 8]
+        assert {told.user for one in found for told in one.notifications if told.kind == "opened"} == {"Bo"}
+
+
+async def test_silence_and_the_ends_of_windows_come_at_their_own_times(tmp_path: Path) -> None:
+    """Of what nobody sent a message: an alert that opened at the end of a window is silent for as long as any."""
+    messages = ((5, door("a", "open")), (11, door("b", "open")), (48, door("b", "open")), (52, door("b", "open")))
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE + WINDOW)
+        ids = await sent(gateway, *messages)
+        assert [came[2] for came in await gateway.came(*ids)] == ["opened", "suppressed", "appended", "appended"]
+        assert differing(await since(gateway, -1)) == []
+        # opened at 12:30, closed at 12:50: the one at 12:48 keeps it open, and that at 12:52 too
+        found = await since(gateway, -1, settings={"close_after": "20m"})
+        assert outcomes(found) == ["opened", "suppressed", "appended", "appended"]
+        # closed at 12:47, so that what came at 12:48 opens it anew
+        found = await since(gateway, -1, settings={"close_after": "17m"})
+        assert outcomes(found) == ["opened", "suppressed", "opened", "appended"]
+        assert differing(found) == [ids[2]]
+
+
+async def test_a_replay_meanwhile_is_known(tmp_path: Path) -> None:
+    """A message of before, replayed since, had its effect then."""
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        first, _ = await sent(gateway, (0, door("a", "open")), (1, door("a", "close")))
+        gateway.clock.advance(300)
+        await gateway.replay(first)
+        ids = await sent(gateway, (7, door("a", "open")), (8, door("a", "close")))
+        assert [came[2] for came in await gateway.came(*ids)] == ["appended", "closed"]
+        assert differing(await since(gateway, 2)) == []
+
+
+# nothing is changed
+
+
+async def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE + WINDOW)
+        ids = await sent(gateway, *MESSAGES, (12, door("w", "open")))
+    clock = gateway.clock
+    clock.advance(3600)
+    async with recorded(tmp_path, clock=clock) as gateway:
+        before = [await gateway.everything(), await gateway.state.next_timer(), gateway.contents()]
+        await now(gateway, *ids, settings=CHANGES["fallback"])
+        await since(gateway, -1, settings=CHANGES["nothing is read"])
+        assert [await gateway.everything(), await gateway.state.next_timer(), gateway.contents()] == before
+
+
+@pytest.mark.parametrize("settings", CHANGES.values(), ids=CHANGES)
+async def test_the_past_stays_when_settings_change(settings: dict[str, Any], tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        await sent(gateway, *MESSAGES)
+        before = await gateway.everything()
+        integration = await find_integration(gateway.state, "Doors")
+        await change_integration(gateway.state, PLUGINS, gateway.clock, integration, settings=settings)
+        assert await gateway.everything() == before
+        await gateway.replay(1)
+        first = [event.trace for event in await gateway.state.events(range(1, 9)) if event.run == 0]
+        assert first == before[3]
