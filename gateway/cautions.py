@@ -55,8 +55,9 @@ def _in_no_list(readings: Sequence[Reading], count: int) -> Iterator[str]:
         and (reading.reason or "").endswith("is in no list")
     )
     for status, times in unlisted.most_common(_SHOWN):
+        often = "once" if times == 1 else f"{times} times"
         yield (
-            f"the status {status[:100]!r} came {times} times in the last {count} messages and is in no list, so it is ignored; "
+            f"the status {status[:100]!r} came {often} in the last {count} messages and is in no list, so it is ignored; "
             'add it to [open], [close] or [update], or set fallback = "open"'
         )
 
