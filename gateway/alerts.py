@@ -11,12 +11,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.advanced import Advanced
+from gateway.advanced import Advanced, Delay
 from gateway.clock import in_words
 from gateway.directory import Directory
-from gateway.escalation import has_later, notifications_of
-from gateway.hours import next_start
-from gateway.models import Alert, AlertKey, Change, ChangeKind, Event, Integration, Reading
+from gateway.escalation import notifications_of
+from gateway.models import Alert, AlertKey, Change, ChangeKind, Event, Integration, Reading, Routing
 from gateway.pacing import at_event, at_opening, is_repeated, remembered
 from gateway.routing import routing_of
 from gateway.store.base import Changes
@@ -69,6 +68,7 @@ class Alerts:
         self._directory = directory
         self._now = now
         self._alerts: dict[int, Alert] = {}
+        self._left: list[tuple[Alert, Integration | None]] = []
 
     def find(self, *keys: AlertKey) -> Alert | None:
         """The open alert of the first of these keys that has one."""
@@ -76,6 +76,7 @@ class Alerts:
 
     def finish(self) -> Changes:
         """All changes, each alert as it is at the end."""
+        self.settle()
         self.changes.alerts = list(self._alerts.values())
         return self.changes
 
@@ -118,7 +119,7 @@ class Alerts:
             scope=key.scope,
             routing=routing,
             openings=remembered(advanced.delay, (), self._now),
-            close_at=self._close_at(advanced),
+            close_at=self._close_at(key.source, advanced),
         )
         self._next_id += 1
         alert = self._paced(alert, reading, advanced, trace)
@@ -146,13 +147,10 @@ class Alerts:
         if advanced.group is None or reading.group_key is None:
             return alert
         alert = replace(alert, group_key=reading.group_key)
-        place = alert.integration_id, reading.group_key
-        leader = self._leaders.get(place)
-        if leader is not None:
-            leader = self._alerts.get(leader.id, leader)
+        leader = self._leader(alert.integration_id, reading.group_key)
         window = advanced.group.within_ms
-        if leader is None or leader.status == "closed" or leader.opened_at <= self._now - window:
-            self._leaders[place] = alert
+        if leader is None or leader.opened_at <= self._now - window:
+            self._leaders[alert.integration_id, reading.group_key] = alert
             return alert
         trace.append(
             f"group: alert {leader.id} of the same {', '.join(advanced.group.by)} opened within {in_words(window)}; "
@@ -160,6 +158,13 @@ class Alerts:
         )
         self._members.setdefault(leader.id, []).append(alert)
         return replace(alert, told_at=None, leader_id=leader.id)
+
+    def _leader(self, integration_id: str, group_key: str) -> Alert | None:
+        """The newest open alert of a group that is no part of another one."""
+        leader = self._leaders.get((integration_id, group_key))
+        if leader is not None:
+            leader = self._alerts.get(leader.id, leader)
+        return leader if leader is not None and leader.status != "closed" else None
 
     def changed(
         self,
@@ -180,46 +185,54 @@ class Alerts:
             said |= {"status": "closed", "closed_at": self._now, "close_at": None}
         else:
             said |= {name: value for name in _TEXTS if (value := getattr(event, name)) is not None}
-            said["close_at"] = self._close_at(advanced)
+            said["close_at"] = self._close_at(alert.source, advanced)
             if event.tags:
                 said["tags"] = event.tags
             if event.custom:
                 said["custom"] = {**alert.custom, **event.custom}
             if reading.severity is not None:
                 said["severity"] = reading.severity
-        telling: ChangeKind | None = None
-        if kind == "appended":
-            telling, told = self._counted(alert, advanced, trace)
-            said |= told
         if occurred_at is not None:
             said["occurred_at"] = occurred_at
         assigned = reading.acknowledged and kind != "closed" and alert.status == "open"
         if assigned:
             trace.append("acknowledged: it is assigned, and nobody more is told")
-            said |= {"status": "assigned", "assignee": event.assignee or cause.actor}
+            said |= {"status": "assigned", "assignee": event.assignee or cause.actor, "routing": self._taken(alert)}
+        telling: ChangeKind | None = None
+        if kind == "appended":
+            telling, told = self._counted(alert, advanced, trace, quiet=assigned)
+            said |= told
         alert = msgspec.structs.replace(alert, **said)
         kind = "assigned" if assigned else kind
         return self.put(alert, kind, cause, text=event.subject, source_status=event.source_status, telling=telling)
 
-    def _counted(self, alert: Alert, advanced: Advanced, trace: list[str]) -> tuple[ChangeKind | None, dict[str, Any]]:
+    def _counted(
+        self, alert: Alert, advanced: Advanced, trace: list[str], *, quiet: bool
+    ) -> tuple[ChangeKind | None, dict[str, Any]]:
         """What one more opening event means for who is told: what they are told now, and what changes of the alert."""
         count, delay = alert.count + 1, advanced.delay
         openings = remembered(delay, alert.openings, self._now)
         said: dict[str, Any] = {"count": count, "openings": openings}
-        if alert.status != "open" or alert.leader_id is not None:
+        if quiet or alert.status != "open" or alert.leader_id is not None:
             return None, said
-        if alert.told_at is None and openings:
-            said["told_at"], why = at_event(delay, self._now, openings)
-            if why is not None:
-                trace.append(why)
+        if alert.told_at is None:
+            said["told_at"] = self._told_at(msgspec.structs.replace(alert, openings=openings), delay, trace)
             if said["told_at"] is None:
                 return None, said
             trace.append(f"delay: this is opening event {count}, so people are told")
             return "opened", said
-        if alert.told_at is not None and alert.told_at <= self._now and is_repeated(delay, count):
+        if alert.told_at <= self._now and is_repeated(delay, count):
             trace.append(f"delay: this is opening event {count}, so people are told again")
             return "appended", said
         return None, said
+
+    def _told_at(self, alert: Alert, delay: Delay, trace: list[str]) -> int | None:
+        """When people are told of an alert that is open and of which nobody was told yet."""
+        events = alert.openings or (self._now,)
+        told_at, why = at_event(delay, self._now, alert.opened_at, events, self._openings.get(alert.key, ()))
+        if why is not None:
+            trace.append(why)
+        return told_at
 
     def put(
         self,
@@ -251,40 +264,54 @@ class Alerts:
         )
         self.changes.timeline.append(change)
         people = self._directory.people
-        if kind in ("closed", "assigned") and has_later(alert, people, self._now):
+        if kind in ("closed", "assigned") and alert.told_at is not None:
             self.changes.withdrawn.append(alert.id)
         if telling is not None or kind in ("opened", "closed"):
             self.changes.notifications += notifications_of(
                 change, alert, cause.integration, people, now=self._now, kind=telling
             )
         if kind == "closed" and alert.group_key is not None and alert.leader_id is None:
-            self._succeed(alert, cause.integration)
+            self._left.append((alert, cause.integration))
         return alert
 
+    def settle(self) -> None:
+        """
+        Give the groups whose leaders were closed new ones, now that the message, or the step, has said all it says.
+
+        Where one message closes them all, nobody hears of each of them in turn.
+        """
+        left, self._left = self._left, []
+        for leader, integration in left:
+            self._succeed(leader, integration)
+
     def _succeed(self, leader: Alert, integration: Integration | None) -> None:
-        """The leader of a group is closed: the oldest that is open takes its place, and people are told of that one."""
+        """The leader of a group is closed: the oldest that nobody took takes its place, and people are told of that one."""
         members = [self._alerts.get(member.id, member) for member in self._members.pop(leader.id, [])]
         members = [member for member in members if member.status != "closed" and member.leader_id == leader.id]
         if not members:
             return
-        first, *rest = members
+        first = next((member for member in members if member.status == "open"), members[0])
         told_at = None
         if first.status == "open":
-            hours = self._directory.advanced_of(integration).delay.support_hours if integration is not None else ()
-            told_at = next_start(hours, self._now)
+            delay = self._directory.advanced_of(integration).delay if integration is not None else Delay()
+            told_at = self._told_at(first, delay, [])
         text = f"alert {leader.id}, which it was told as part of, is closed"
         cause = Cause(actor=SELF, integration=integration)
         promoted = msgspec.structs.replace(first, leader_id=None, told_at=told_at)
         promoted = self.put(promoted, "updated", cause, text=text, telling="opened")
         if promoted.group_key is not None:
-            self._leaders[promoted.integration_id, promoted.group_key] = promoted
+            newest = self._leader(promoted.integration_id, promoted.group_key)
+            if newest is None or newest.id < promoted.id:
+                self._leaders[promoted.integration_id, promoted.group_key] = promoted
+        rest = [member for member in members if member.id != first.id]
         self._members[promoted.id] = [msgspec.structs.replace(member, leader_id=promoted.id) for member in rest]
         for member in self._members[promoted.id]:
             self._alerts[member.id] = member
             self._open[member.key] = member
 
-    def _close_at(self, advanced: Advanced) -> int | None:
-        after = advanced.close_after_ms
+    def _close_at(self, source: str, advanced: Advanced) -> int | None:
+        # That a message could not be read is over once one is read, and not for silence.
+        after = advanced.close_after_ms if source != SELF else None
         return None if after is None else self._now + after
 
     def _named(self, integration_id: str) -> str:
@@ -296,10 +323,9 @@ class Alerts:
 
     def close_silent(self, alert: Alert, integration: Integration | None) -> None:
         """Close an alert of which nothing was heard for as long as its integration says."""
-        silence = in_words(self._now - alert.updated_at)
-        self.close(
-            alert, Cause(actor=SELF, integration=integration), text=f"closed: nothing was heard of it for {silence}"
-        )
+        after = self._directory.advanced_of(integration).close_after_ms if integration is not None else None
+        silence = f" for {in_words(after)}" if after is not None else ""
+        self.close(alert, Cause(actor=SELF, integration=integration), text=f"closed: nothing was heard of it{silence}")
 
     def close(self, alert: Alert, cause: Cause, *, text: str | None) -> Alert:
         """Close an alert for another reason than an event's."""
@@ -311,5 +337,10 @@ class Alerts:
 
     def assign(self, alert: Alert, cause: Cause, *, to: str) -> Alert:
         """Say who takes care of an alert; nobody more is told that it opened."""
-        assigned = msgspec.structs.replace(alert, status="assigned", assignee=to)
+        assigned = msgspec.structs.replace(alert, status="assigned", assignee=to, routing=self._taken(alert))
         return self.put(assigned, "assigned", cause, text=f"assigned to {to}")
+
+    def _taken(self, alert: Alert) -> Routing:
+        """Who was told of an alert by the time that somebody first took it."""
+        until = self._now if alert.routing.until is None else alert.routing.until
+        return msgspec.structs.replace(alert.routing, until=until)

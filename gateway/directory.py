@@ -61,11 +61,10 @@ class Directory(msgspec.Struct, kw_only=True):
         """
         The keys that the alert of an event may have, that of a new one first.
 
-        Where an endpoint fans out, each integration has alerts of its own; what opened before it did so is still found.
+        Where an endpoint fans out, each integration has alerts of its own; what opened before it did so, or while it
+        did, is still found.
         """
         shared = key_of(endpoint_id, event)
-        if endpoint_id not in self.fan_out and len(self.integrations.get(endpoint_id, ())) <= 1:
-            return (shared,)
         own = msgspec.structs.replace(shared, scope=taker.id)
         return (own, shared) if endpoint_id in self.fan_out else (shared, own)
 

@@ -3,7 +3,8 @@ Who is told of a change, and when: a pure decision.
 
     opened      the contacts of every user of each step of the policy, `after` seconds from when people are to be told
                 (`Alert.told_at`), and those of the recipient groups and users at once
-    closed      at once, those whose time had come by then: who was not told that it began need not hear that it is over
+    closed      at once, those whose time had come by then, and before somebody took it (`Routing.until`): who was not told
+                that it began need not hear that it is over
     appended    where a delay says so, the same people as at a close
     else        nobody
 
@@ -51,6 +52,9 @@ def notifications_of(
     if integration is None or alert.told_at is None or kind not in ("opened", "appended", "closed"):
         return []
     told = _told(alert.routing, people, alert.told_at)
+    until = alert.routing.until
+    if until is not None:
+        told = ((user, contact, due_at) for user, contact, due_at in told if due_at <= until)
     if kind != "opened":
         told = ((user, contact, now) for user, contact, due_at in told if due_at <= now)
     return [
@@ -68,13 +72,6 @@ def notifications_of(
         )
         for user, contact, due_at in _once(told)
     ]
-
-
-def has_later(alert: Alert, people: People, now: int) -> bool:
-    """Whether somebody is still to be told later that this alert opened."""
-    if alert.told_at is None:
-        return False
-    return any(due_at > now for _, _, due_at in _told(alert.routing, people, alert.told_at))
 
 
 def notification_id(alert_id: int, seq: int, contact_id: str) -> str:

@@ -234,11 +234,16 @@ class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who is told of an alert, settled when it opens: a policy, and groups and users in addition."""
+    """
+    Who is told of an alert, settled when it opens: a policy, and groups and users in addition.
+
+    `until` is when somebody took it: whose time had not come by then is not told.
+    """
 
     policy_id: str | None = None
     group_ids: tuple[str, ...] = ()
     user_ids: tuple[str, ...] = ()
+    until: int | None = None
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

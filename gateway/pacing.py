@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.advanced import Delay
+from gateway.advanced import MAX_COUNT, Delay
 from gateway.clock import in_words, iso
 from gateway.hours import next_start
 from gateway.hours import said as hours_said
 
-MOST_OPENINGS = 100
+MOST_OPENINGS = MAX_COUNT + 1
+"""The first, from which a wait is counted, and as many as a delay may ask for."""
 
 
 def at_opening(delay: Delay, now: int, earlier: Sequence[int]) -> tuple[int | None, str | None]:
@@ -24,31 +25,24 @@ def at_opening(delay: Delay, now: int, earlier: Sequence[int]) -> tuple[int | No
     """
     if delay.alerts > 1:
         return None, f"delay: people are told at opening event {delay.alerts}{_within(delay)}; this is the first"
-    told_at, why = now + delay.wait_ms, []
-    if delay.wait_ms:
-        why.append(f"it must be open for {in_words(delay.wait_ms)}")
-    flapping = delay.flapping
-    if flapping is not None:
-        recent = [at for at in earlier if at > now - flapping.within_ms]
-        if len(recent) + 1 >= flapping.opens:
-            told_at = max(told_at, now + flapping.within_ms)
-            often = f"opened {len(recent) + 1} times within {in_words(flapping.within_ms)}"
-            why.append(f"it flaps ({often}), so it must stay open that long")
-    return _in_hours(delay, now, told_at, why)
+    return _once_open(delay, now, now, (*earlier, now))
 
 
-def at_event(delay: Delay, now: int, openings: Sequence[int]) -> tuple[int | None, str | None]:
-    """The same, when another opening event comes for an alert of which nobody was told yet; it is the last of `openings`."""
-    counted = [at for at in openings if not delay.within_ms or at > now - delay.within_ms]
+def at_event(
+    delay: Delay, now: int, opened_at: int, events: Sequence[int], opened: Sequence[int] = ()
+) -> tuple[int | None, str | None]:
+    """
+    The same for an alert that is open already, and of which nobody was told yet.
+
+    `events` are its opening events, `opened` when it was opened, this time among them.
+    """
+    counted = [at for at in events if not delay.within_ms or at > now - delay.within_ms]
     if len(counted) < delay.alerts:
         return (
             None,
             f"delay: people are told at opening event {delay.alerts}{_within(delay)}; this is number {len(counted)}",
         )
-    told_at, why = max(now, openings[0] + delay.wait_ms), []
-    if told_at > now:
-        why.append(f"it must be open for {in_words(delay.wait_ms)}")
-    return _in_hours(delay, now, told_at, why)
+    return _once_open(delay, now, opened_at, opened)
 
 
 def is_repeated(delay: Delay, count: int) -> bool:
@@ -61,6 +55,22 @@ def remembered(delay: Delay, openings: Sequence[int], now: int) -> tuple[int, ..
     if delay.alerts <= 1:
         return ()
     return (*openings[:1], *openings[1:][-(MOST_OPENINGS - 2) :], now) if openings else (now,)
+
+
+def _once_open(delay: Delay, now: int, opened_at: int, opened: Sequence[int]) -> tuple[int | None, str | None]:
+    """When it has been open for long enough, and within support hours."""
+    told_at, why = now, []
+    if opened_at + delay.wait_ms > now:
+        told_at = opened_at + delay.wait_ms
+        why.append(f"it must be open for {in_words(delay.wait_ms)}")
+    flapping = delay.flapping
+    if flapping is not None and opened_at + flapping.within_ms > now:
+        often = sum(opened_at - flapping.within_ms < at <= opened_at for at in opened)
+        if often >= flapping.opens:
+            told_at = max(told_at, opened_at + flapping.within_ms)
+            times = f"opened {often} times within {in_words(flapping.within_ms)}"
+            why.append(f"it flaps ({times}), so it must stay open that long")
+    return _in_hours(delay, now, told_at, why)
 
 
 def _in_hours(delay: Delay, now: int, told_at: int, why: list[str]) -> tuple[int, str | None]:

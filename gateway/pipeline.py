@@ -72,9 +72,14 @@ class Plan:
         self.changes = self.alerts.changes
         self._directory = directory
         self._now = now
+        self._suppressed: dict[AlertKey, Suppressed | None] = {}
 
     def apply(self, read: Read) -> None:
         """Take one message, in order."""
+        self._apply(read)
+        self.alerts.settle()
+
+    def _apply(self, read: Read) -> None:
         message, integration = read.message, read.integration
         if integration is None:
             self._record_failed(read, read.error or "the integration was deleted", "not read")
@@ -95,21 +100,25 @@ class Plan:
         """Open what came in a maintenance window that has ended, unless it is open, or another window lasts."""
         key, event = suppressed.key, suppressed.reading.event
         integration = self._directory.integration(key.endpoint_id, suppressed.integration_id)
-        if integration is None or event is None or self.alerts.find(key) is not None:
-            self.changes.unsuppressed.append(key)
+        self._suppressed[key] = None
+        if integration is None or event is None:
+            return
+        keys = self._directory.keys(key.endpoint_id, event, integration)
+        if self.alerts.find(*keys) is not None:
             return
         window = self._directory.window_at(integration, self._now)
         if window is not None:
-            later = msgspec.structs.replace(suppressed, window_id=window[0].id, until=window[1])
-            self.changes.suppressed.append(later)
+            self._suppressed[key] = msgspec.structs.replace(suppressed, window_id=window[0].id, until=window[1])
             return
-        self.changes.unsuppressed.append(key)
         actor = f"{integration.name}, at the end of a maintenance window"
         cause = Cause(integration=integration, message_id=suppressed.message_id, actor=actor)
-        self.alerts.opened(key, suppressed.reading, event, integration, cause, None, [])
+        occurred_at = None if event.occurred_at is None else min(instant(event.occurred_at), self._now)
+        self.alerts.opened(keys[0], suppressed.reading, event, integration, cause, occurred_at, [])
 
     def finish(self) -> Changes:
         """All changes, each alert as it is at the end."""
+        self.changes.suppressed = [one for one in self._suppressed.values() if one is not None]
+        self.changes.unsuppressed = [key for key, one in self._suppressed.items() if one is None]
         return self.alerts.finish()
 
     # one event
@@ -129,7 +138,7 @@ class Plan:
         keys = self._directory.keys(message.endpoint_id, event, integration)
         alert = self.alerts.find(*keys)
         if alert is None:
-            self._without_alert(read, position, reading, event, integration, keys[0])
+            self._without_alert(read, position, reading, event, integration, keys)
             return
         occurred_at = _occurred_at(event, message)
         if occurred_at is not None and alert.occurred_at is not None and occurred_at < alert.occurred_at:
@@ -142,21 +151,30 @@ class Plan:
         self._record(read, position, reading, kind, None, alert.id, trace)  # type: ignore[arg-type]  # these kinds are outcomes
 
     def _without_alert(
-        self, read: Read, position: int, reading: Reading, event: Event, integration: Integration, key: AlertKey
+        self,
+        read: Read,
+        position: int,
+        reading: Reading,
+        event: Event,
+        integration: Integration,
+        keys: Sequence[AlertKey],
     ) -> None:
         message = read.message
-        window = self._directory.window_at(integration, self._now) if reading.action != "update" else None
-        if reading.action != "open":
-            if window is not None and reading.action == "close":
-                self.changes.unsuppressed.append(key)  # what came in the window is over before it ends
+        if reading.action == "update":
             self._record(read, position, reading, "ignored", NO_OPEN_ALERT)
             return
+        # What came in a window is over, or opens now; the window may have ended a moment ago.
+        self._suppressed |= dict.fromkeys(keys)
+        if reading.action == "close":
+            self._record(read, position, reading, "ignored", NO_OPEN_ALERT)
+            return
+        window = self._directory.window_at(integration, self._now)
         if window is not None:
-            self._suppress(read, position, reading, integration, key, *window)
+            self._suppress(read, position, reading, integration, keys[0], *window)
             return
         trace: list[str] = []
         cause = _cause(integration, message)
-        alert = self.alerts.opened(key, reading, event, integration, cause, _occurred_at(event, message), trace)
+        alert = self.alerts.opened(keys[0], reading, event, integration, cause, _occurred_at(event, message), trace)
         self._record(read, position, reading, "opened", None, alert.id, trace)
 
     def _suppress(
@@ -178,7 +196,7 @@ class Plan:
                 message_id=read.message.id,
                 reading=reading,
             )
-            self.changes.suppressed.append(suppressed)
+            self._suppressed[key] = suppressed
         after = "it opens then if it is not closed before" if window.reopen else "it is not opened then"
         line = f"maintenance: the window {window.name} lasts until {iso(until)}; {after}"
         self._record(read, position, reading, "suppressed", f"maintenance window {window.name}", trace=[line])

@@ -32,8 +32,8 @@ async def of_windows(
     wanted = _Wanted(directory, now)
     for one in suppressed:
         taker = directory.integration(one.key.endpoint_id, one.integration_id)
-        if taker is not None:
-            wanted.add((one.key,), one.reading, taker)
+        if taker is not None and one.reading.event is not None:
+            wanted.add(directory.keys(one.key.endpoint_id, one.reading.event, taker), one.reading, taker)
     return await wanted.known(transaction)
 
 
@@ -61,7 +61,8 @@ class _Wanted:
         if advanced.group is not None and reading.group_key is not None:
             self._groups[taker.id, reading.group_key] = self._now - advanced.group.within_ms
         if advanced.delay.flapping is not None:
-            self._flapping[keys[0]] = self._now - advanced.delay.flapping.within_ms
+            # Twice as long: of an alert that is open already, what counts came before it was opened.
+            self._flapping[keys[0]] = self._now - 2 * advanced.delay.flapping.within_ms
 
     async def known(self, transaction: Transaction) -> Known:
         alerts = await transaction.open_alerts(list(self.keys))
@@ -73,7 +74,7 @@ class _Wanted:
         return Known(
             alerts=alerts,
             leaders=leaders,
-            members=await _members(transaction, [*alerts.values(), *leaders.values()]),
+            members=await _members(transaction, list(alerts.values())),  # no other leader can be closed in this step
             openings={key: await transaction.openings(key, after=after) for key, after in self._flapping.items()},
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.escalation import People, has_later, notification_id, notifications_of
+from gateway.escalation import People, notification_id, notifications_of
 from gateway.models import (
     Alert,
     Change,
@@ -117,10 +117,14 @@ def test_an_event_that_is_told_again_goes_to_whom_it_was_told() -> None:
     ]
 
 
-@pytest.mark.parametrize("after, later", [(0, True), (899, True), (900, False)])
-def test_whether_somebody_is_told_later(after: int, *, later: bool) -> None:
-    assert has_later(alert(), people(LADDER), T0 + after * 1000) is later
-    assert not has_later(alert(told_at=None), people(LADDER), T0)
+@pytest.mark.parametrize(
+    "until, contacts",
+    [(0, ["ann-a", "ann-b"]), (299, ["ann-a", "ann-b"]), (300, ["ann-a", "ann-b", "bob-a"]), (-1, [])],
+)
+def test_whose_time_had_not_come_when_somebody_took_it_never_hears_of_it(until: int, contacts: list[str]) -> None:
+    routing = Routing(policy_id="pol_1", until=T0 + until * 1000)
+    assert told(LADDER, "closed", at=T0 + 4_000_000, routing=routing) == [(contact, 4000) for contact in contacts]
+    assert [contact for contact, _ in told(LADDER, "opened", routing=routing)] == contacts
 
 
 def test_without_a_policy_nobody_is_told() -> None:
