@@ -38,7 +38,6 @@ from gateway.store.base import Changes
 
 NO_OPEN_ALERT = "no open alert"
 OLDER = "older than what the alert already knows"
-_CLOCK_SKEW = 3_600_000
 
 
 class Read(msgspec.Struct, kw_only=True):
@@ -278,11 +277,8 @@ def _cause(integration: Integration, message: Message) -> Cause:
 
 
 def _occurred_at(event: Event, message: Message) -> int | None:
-    """When it happened; a clock of the sender that runs over an hour ahead is not believed."""
-    if event.occurred_at is None:
-        return None
-    occurred_at = instant(event.occurred_at)
-    return min(occurred_at, message.received_at) if occurred_at > message.received_at + _CLOCK_SKEW else occurred_at
+    """When it happened, by the sender's clock, but not after it was received: later events would look old."""
+    return None if event.occurred_at is None else min(instant(event.occurred_at), message.received_at)
 
 
 def _sentence(outcome: Outcome, reason: str | None, alert_id: int | None, event: Event) -> str:

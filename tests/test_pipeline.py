@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
@@ -263,8 +263,8 @@ def test_an_alert_without_a_subject_or_a_severity_has_something_to_show(world: W
 
 
 def at(minute: int) -> datetime:
-    """A moment of the same hour."""
-    return datetime(2026, 11, 22, 12, minute, tzinfo=UTC)
+    """A moment of the hour before."""
+    return datetime(2026, 11, 22, 11, minute, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("action", ["open", "close", "update"])
@@ -283,13 +283,16 @@ def test_an_event_without_a_time_is_believed(world: World) -> None:
     assert outcomes(world.say(reading("close", occurred_at=at(5)))) == [("closed", None)]
 
 
-def test_a_senders_clock_that_runs_ahead_does_not_shut_later_events_out(world: World) -> None:
-    (alert,) = world.say(reading("open", occurred_at=datetime(2036, 1, 1, tzinfo=UTC))).alerts
-    assert alert.occurred_at == NOW
-    world.now += 1000
-    assert outcomes(world.say(reading("close", occurred_at=datetime.fromtimestamp(world.now / 1000, UTC)))) == [
-        ("closed", None)
-    ]
+@pytest.mark.parametrize("ahead", [timedelta(seconds=1), timedelta(minutes=30), timedelta(days=3650)])
+def test_a_senders_clock_that_runs_ahead_does_not_shut_later_events_out(world: World, ahead: timedelta) -> None:
+    now = datetime.fromtimestamp(NOW / 1000, UTC)
+    (alert,) = world.say(reading("open", occurred_at=now + ahead)).alerts
+    assert alert.occurred_at == NOW, "nothing occurs after it was received"
+    world.now += 500
+    (alert,) = world.say(reading("open", occurred_at=now + ahead)).alerts
+    assert alert.occurred_at == NOW + 500
+    assert outcomes(world.say(reading("close", occurred_at=at(59)))) == [("ignored", OLDER)]
+    assert outcomes(world.say(reading("close", occurred_at=now + timedelta(milliseconds=500)))) == [("closed", None)]
 
 
 # batches

@@ -83,6 +83,20 @@ def test_an_alert_fires_and_is_resolved(gateway: RunningGateway, tmp_path: Path)
         assert (closed.id, closed.status, closed.subject) == (opened.id, "closed", opened.subject)
 
 
+def test_an_alert_that_says_only_when_it_ends_closes_before_that(gateway: RunningGateway, tmp_path: Path) -> None:
+    began = datetime.fromtimestamp(SystemClock().now() / 1000, UTC)
+    ends = began + timedelta(minutes=30)
+    alert = {"labels": {"alertname": "DiskFull", "instance": "db-7"}}
+    with alertmanager(gateway, tmp_path, set_up(gateway, "alertmanager")) as (running, url):
+        api(url, [{**alert, "endsAt": ends.isoformat()}])
+        running.until_outcomes("opened")
+        (known,) = api(url)
+        assert datetime.fromisoformat(known["startsAt"]) > began + timedelta(minutes=29), "as when it ends"
+        ended = datetime.fromtimestamp(SystemClock().now() / 1000, UTC)
+        api(url, [{**alert, "endsAt": ended.isoformat()}])
+        running.until_outcomes("opened", "closed")
+
+
 def test_the_trial_of_the_readme_opens_and_closes_by_itself(gateway: RunningGateway, tmp_path: Path) -> None:
     setup = set_up(gateway, "alertmanager")
     with alertmanager(gateway, tmp_path, setup) as (running, url):
