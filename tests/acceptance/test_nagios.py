@@ -112,7 +112,8 @@ def test_a_service_and_its_host_fail_and_recover(gateway: RunningGateway, tmp_pa
         closed, opened = gateway.alerts()
         assert (closed.source_id, closed.status) == ("web-1;HTTP", "closed")
         assert (opened.source_id, opened.status, opened.severity) == ("web-1", "open", "critical")
-        assert (opened.subject, opened.description) == ("Host web-1", "PING CRITICAL - Packet loss = 100%")
+        assert (opened.subject, opened.description) == ("Host web-1 is down", "PING CRITICAL - Packet loss = 100%")
         says(host, 0, "PING OK")
         running.until_outcomes("opened", "closed", "opened", "closed")
-        assert [alert.status for alert in gateway.alerts()] == ["closed", "closed"]
+        _, closed = gateway.alerts()
+        assert (closed.status, closed.subject) == ("closed", "Host web-1 is down"), "of the problem"
