@@ -15,6 +15,7 @@ import pytest
 
 from gateway.clock import ManualClock
 from gateway.errors import ConflictError, NotFoundError, StoreBusyError, StoreError
+from gateway.hours import Window
 from gateway.models import (
     Alert,
     AlertKey,
@@ -24,12 +25,17 @@ from gateway.models import (
     Contact,
     Deferred,
     Endpoint,
+    Event,
     EventRecord,
+    Group,
     Integration,
     Notification,
     Outcome,
     Policy,
     PolicyStep,
+    Reading,
+    Routing,
+    Suppressed,
     User,
 )
 from gateway.store.base import Changes, Draft, Journal, Receipt, State
@@ -120,6 +126,28 @@ def notification(
 
 def attempt(number: str, count: int = 1, error: str | None = None) -> Attempt:
     return Attempt(notification_id=number, number=count, at=NOW, duration_ms=12, code=200, error=error, response="ok")
+
+
+def window(number: str = "w1", **fields: Any) -> Window:
+    base = Window(
+        id=number,
+        integration_id="i1",
+        name="patching",
+        starts="2026-11-25T22:00",
+        ends="2026-11-25T23:00",
+        zone="UTC",
+        created_at=NOW,
+    )
+    return replace(base, **fields)
+
+
+def suppressed(number: int, **fields: Any) -> Suppressed:
+    reading = Reading(
+        action="open", event=Event(source_id=f"f{number}", tags=("a", "𝛀")), severity="error", trace=("x",)
+    )
+    key = alert(number).key
+    base = Suppressed(key=key, integration_id="i1", window_id="w1", until=NOW, message_id=number, reading=reading)
+    return replace(base, **fields)
 
 
 async def write(state: State, **changes: Any) -> None:
@@ -537,6 +565,272 @@ class StateConformance:
         assert await state.config_version() >= version + 4
         await state.add_integration(integration(policy_id="p1"), endpoint())
         assert [item.policy_id for item in await state.integrations()] == ["p1"]
+
+    async def test_what_a_configuration_says_is_kept(self, store: Store, state: State) -> None:
+        there = endpoint("e1", fan_out=True, token_from="env:T", secret_from="file:/s")
+        first = integration(group_ids=("g2", "g1"), user_ids=("u1",))
+        await state.add_integration(first, there)
+        await state.close()
+        state = await store.state()
+        assert await state.endpoints() == [there]
+        assert await state.endpoint_by_token(b"e1") == there
+        assert await state.integration("i1") == first
+        plain = replace(there, fan_out=False, token_from=None, secret_from=None)
+        bare = replace(first, group_ids=(), user_ids=())
+        await state.save_endpoint(plain)
+        await state.save_integration(bare)
+        assert (await state.endpoints(), await state.integrations()) == ([plain], [bare])
+
+    async def test_users_and_policies_are_replaced_whole_and_deleted(self, state: State) -> None:
+        contacts = tuple(Contact(id=f"c{n}", kind="email", address=f"{n}@x") for n in range(3))
+        ann, bob = (
+            User(id=f"u{n}", name=name, contacts=contacts[n:], created_at=n) for n, name in ((1, "Ann"), (3, "Bob"))
+        )
+        steps = (PolicyStep(user_ids=("u1",)), PolicyStep(user_ids=("u1", "u3"), after=60))
+        day, night = (
+            Policy(id=f"p{n}", name=name, steps=steps, created_at=n) for n, name in ((1, "Day"), (2, "Night"))
+        )
+        for user in (ann, bob):
+            await state.add_user(user)
+        for policy in (day, night):
+            await state.add_policy(policy)
+        version = await state.config_version()
+        moved = replace(ann, name="Anna", contacts=(contacts[2], Contact(id="c9", kind="webhook", address="https://x")))
+        shorter = replace(day, name="Dawn", steps=steps[1:])
+        await state.save_user(moved)
+        await state.save_policy(shorter)
+        assert await state.users() == [moved, bob]
+        assert await state.policies() == [shorter, night]
+        assert await state.config_version() == version + 2
+        with pytest.raises(ConflictError, match="Bob"):
+            await state.save_user(replace(moved, name="Bob", contacts=()))
+        with pytest.raises(ConflictError, match="Night"):
+            await state.save_policy(replace(shorter, name="Night", steps=()))
+        assert (await state.users(), await state.policies()) == ([moved, bob], [shorter, night]), "all or nothing"
+        await state.delete_user("u1")
+        await state.delete_policy("p1")
+        assert (await state.users(), await state.policies()) == ([bob], [night])
+        assert await state.config_version() == version + 4
+
+    async def test_a_policy_that_an_integration_has_is_not_deleted(self, state: State) -> None:
+        policy = Policy(id="p1", name="Day", steps=(PolicyStep(user_ids=("u1",)),), created_at=NOW)
+        await state.add_policy(policy)
+        await state.add_integration(integration(policy_id="p1"), endpoint())
+        version = await state.config_version()
+        with pytest.raises(ConflictError, match="give that another one first"):
+            await state.delete_policy("p1")
+        assert (await state.policies(), await state.config_version()) == ([policy], version)
+        await state.save_integration(integration())
+        await state.delete_policy("p1")
+        assert await state.policies() == []
+
+    async def test_a_user_who_is_deleted_is_still_told_what_was_to_be_told(self, state: State) -> None:
+        await state.add_user(
+            User(id="u1", name="Ann", contacts=(Contact(id="c1", kind="email", address="a"),), created_at=0)
+        )
+        await write(state, notifications=[notification("n1", contact="c1")])
+        await state.delete_user("u1")
+        assert await claimed(state) == ["n1"]
+
+    async def test_groups(self, state: State) -> None:
+        zoo, art = (
+            Group(id=f"g{n}", name=name, user_ids=("u2", "u1"), created_at=n) for n, name in ((1, "zoo"), (2, "art"))
+        )
+        versions = [await state.config_version()]
+        for group in (zoo, art):
+            await state.add_group(group)
+            versions.append(await state.config_version())
+        assert await state.groups() == [art, zoo]
+        with pytest.raises(ConflictError, match="'zoo': that name is taken"):
+            await state.add_group(replace(zoo, id="g3"))
+        with pytest.raises(ConflictError, match="'art': that name is taken"):
+            await state.save_group(replace(zoo, name="art"))
+        changed = replace(zoo, name="zap", user_ids=())
+        await state.save_group(changed)
+        versions.append(await state.config_version())
+        assert await state.groups() == [art, changed]
+        await state.delete_group("g2")
+        versions.append(await state.config_version())
+        assert await state.groups() == [changed]
+        assert versions == sorted(set(versions)), "each change is seen"
+
+    async def test_windows_go_with_their_integration(self, state: State) -> None:
+        for number in ("i1", "i2"):
+            await state.add_integration(integration(number, endpoint_id=number), endpoint(number))
+        rows = [
+            window("w1", integration_id="i2", name="b", repeat="weekly", days=("mon", "sun"), reopen=True),
+            window("w2", integration_id="i2", name="a", zone="Europe/Berlin"),
+            window("w3", integration_id="i1", name="b"),
+        ]
+        version = await state.config_version()
+        for row in rows:
+            await state.add_window(row)
+        assert await state.windows() == [rows[2], rows[1], rows[0]]
+        with pytest.raises(ConflictError, match="'b': that name is taken"):
+            await state.add_window(window("w4", integration_id="i1", name="b"))
+        with pytest.raises(NotFoundError, match="the integration that it names does not exist"):
+            await state.add_window(window("w5", integration_id="i9"))
+        assert await state.config_version() == version + 3
+        await state.delete_integration("i2")
+        assert await state.windows() == [rows[2]]
+        await state.delete_window("w3", NOW)
+        assert await state.windows() == []
+        assert await state.config_version() == version + 5
+
+    @pytest.mark.parametrize("what", ["user", "policy", "group"])
+    async def test_what_was_never_there_is_neither_replaced_nor_deleted(self, state: State, what: str) -> None:
+        made = {"user": User, "policy": Policy, "group": Group}[what](id="x", name="x", created_at=0)
+        version = await state.config_version()
+        with pytest.raises(NotFoundError, match="'x'"):
+            await getattr(state, f"save_{what}")(made)
+        with pytest.raises(NotFoundError, match="'x'"):
+            await getattr(state, f"delete_{what}")("x")
+        with pytest.raises(NotFoundError, match="'x'"):
+            await state.delete_window("x", NOW)
+        assert await state.config_version() == version
+
+    # groups, silence, windows
+
+    async def test_what_rules_know_of_an_alert_is_kept(self, store: Store, state: State) -> None:
+        full = alert(
+            custom={"team": "a", "\x00": "𝛀"},
+            scope="i1",
+            routing=Routing(policy_id="p1", group_ids=("g1",), user_ids=("u1", "u2"), until=NOW + 1),
+            told_at=NOW + 2,
+            openings=(NOW, NOW, NOW + 3),
+            group_key='["a"]',
+            leader_id=7,
+            close_at=NOW + 4,
+        )
+        shared = alert(2, source_id=full.source_id)
+        await write(state, alerts=[full, shared])
+        await state.close()
+        state = await store.state()
+        assert await state.alert(1) == full
+        async with state.transaction() as change:
+            assert await change.open_alerts([full.key, shared.key]) == {full.key: full, shared.key: shared}
+        bare = alert(scope="i1")
+        await write(state, alerts=[bare])
+        assert await state.alert(1) == bare
+
+    async def test_the_leader_of_a_group_is_its_newest_that_is_open(self, state: State) -> None:
+        rows = [
+            alert(1, group_key="g", opened_at=NOW),
+            alert(2, group_key="g", opened_at=NOW + 5, status="assigned"),
+            alert(3, group_key="g", opened_at=NOW + 9, leader_id=2),
+            alert(4, group_key="g", opened_at=NOW + 9, status="closed"),
+            alert(5, group_key="h", opened_at=NOW + 9),
+            alert(6, group_key="g", opened_at=NOW + 9, integration_id="i2"),
+            alert(7, opened_at=NOW + 9),
+        ]
+        await write(state, alerts=rows)
+        async with state.transaction() as change:
+            assert await change.group_leader("i1", "g", after=0) == rows[1]
+            assert await change.group_leader("i1", "g", after=NOW + 4) == rows[1]
+            assert await change.group_leader("i1", "g", after=NOW + 5) is None
+            assert await change.group_leader("i2", "g", after=0) == rows[5]
+            assert await change.group_leader("i1", "", after=0) is None
+            await change.write(Changes(alerts=[replace(rows[1], status="closed")]))
+            assert await change.group_leader("i1", "g", after=0) == rows[0]
+
+    async def test_members_of_a_group_are_those_that_are_open(self, state: State) -> None:
+        rows = [
+            alert(3, leader_id=1),
+            alert(2, leader_id=1, status="assigned"),
+            alert(4, leader_id=1, status="closed"),
+            alert(5, leader_id=2),
+            alert(1),
+        ]
+        await write(state, alerts=rows)
+        async with state.transaction() as change:
+            assert await change.group_members(1) == [rows[1], rows[0]]
+            assert await change.group_members(9) == []
+
+    async def test_openings_of_a_key_count_each_time_for_a_week(self, state: State) -> None:
+        key, other = alert(1).key, replace(alert(1).key, scope="i1")
+        await write(state, openings=[(key, NOW), (other, NOW + 1), (key, NOW), (key, NOW + 2)])
+        async with state.transaction() as change:
+            assert await change.openings(key, after=0) == [NOW, NOW, NOW + 2]
+            assert await change.openings(key, after=NOW) == [NOW + 2]
+            assert await change.openings(other, after=0) == [NOW + 1]
+            assert await change.openings(alert(2).key, after=0) == []
+        week = 7 * 86_400_000
+        await write(state, openings=[(key, NOW + week + 1)])
+        async with state.transaction() as change:
+            assert await change.openings(key, after=0) == [NOW + 2, NOW + week + 1]
+
+    async def test_silence_comes_earliest_first(self, state: State) -> None:
+        assert await state.next_timer() is None
+        rows = [
+            alert(1, close_at=NOW + 3),
+            alert(2, close_at=NOW + 1, status="assigned"),
+            alert(3, close_at=NOW, status="closed"),
+            alert(4),
+            alert(5, close_at=NOW + 2),
+        ]
+        await write(state, alerts=rows)
+        assert await state.next_timer() == NOW + 1
+        async with state.transaction() as change:
+            assert await change.silent(NOW, 9) == []
+            assert await change.silent(NOW + 2, 9) == [rows[1], rows[4]]
+            assert await change.silent(NOW + 9, 2) == [rows[1], rows[4]]
+        await write(state, alerts=[replace(row, status="closed", close_at=None) for row in rows])
+        assert await state.next_timer() is None
+
+    async def test_what_a_window_keeps_back_is_there_once_until_it_ends(self, store: Store, state: State) -> None:
+        first, second = suppressed(1), suppressed(2, until=NOW + 5, window_id="w2")
+        again = suppressed(1, until=NOW + 9, message_id=8)
+        await write(state, suppressed=[first, second])
+        await write(state, suppressed=[again])
+        await state.close()
+        state = await store.state()
+        assert await state.next_timer() == NOW + 5
+        async with state.transaction() as change:
+            assert await change.suppressed(NOW + 4, 9) == []
+            assert await change.suppressed(NOW + 9, 9) == [second, again]
+            assert await change.suppressed(NOW + 9, 1) == [second]
+            await change.write(Changes(unsuppressed=[second.key, alert(7).key]))
+            assert await change.suppressed(NOW + 9, 9) == [again]
+        await write(state, alerts=[alert(close_at=NOW + 7)])
+        assert await state.next_timer() == NOW + 7
+
+    async def test_a_window_that_is_deleted_ends_for_what_came_in_it(self, state: State) -> None:
+        await state.add_integration(integration(), endpoint())
+        for number in ("w1", "w2"):
+            await state.add_window(window(number, name=number))
+        rows = [suppressed(1), suppressed(2, window_id="w2"), suppressed(3, until=NOW + 50)]
+        await write(state, suppressed=rows)
+        await state.delete_window("w1", NOW - 1)
+        assert await state.next_timer() == NOW - 1
+        async with state.transaction() as change:
+            over = await change.suppressed(NOW, 9)
+        assert over == [replace(rows[0], until=NOW - 1), replace(rows[2], until=NOW - 1), rows[1]]
+
+    async def test_withdrawn_openings_are_not_told_and_hold_nothing_back(self, state: State) -> None:
+        due, later = notification("due"), notification("later", contact="c2", due_at=NOW + 1)
+        tried = notification("tried", contact="c3", due_at=NOW + 9, attempts=1)
+        other = notification("other", alert_id=2, contact="c2", due_at=NOW + 1)
+        update = notification("update", contact="c4", due_at=NOW + 9, kind="appended")
+        await write(state, notifications=[due, later, tried, other, update])
+        close = notification("close", seq=2, contact="c2", kind="closed")
+        await write(state, withdrawn=[1, 1, 77], at=NOW, notifications=[close])
+        gone = await state.notification("later")
+        assert gone is not None
+        assert (gone.status, gone.finished_at, gone.attempts) == ("withdrawn", NOW, 0)
+        assert "before it was due" in (gone.error or "")
+        assert {item.id for item in await state.notifications(status="withdrawn")} == {"later"}
+        assert await claimed(state, NOW + 9) == ["due", "close", "other", "tried", "update"]
+        assert await state.next_due() is None
+        counts = (await state.counts()).notifications
+        assert (counts["withdrawn"], counts["pending"]) == (1, 5)
+        assert await state.retry(["later"], NOW) == 0
+
+    async def test_what_is_written_in_the_step_that_withdraws_it_is_withdrawn(self, state: State) -> None:
+        """An alert that opens and closes in one batch of messages: its later steps must not be told."""
+        rows = [notification("now"), notification("later", contact="c2", due_at=NOW + 300)]
+        await write(state, notifications=rows, withdrawn=[1], at=NOW)
+        assert [item.id for item in await state.notifications(status="withdrawn")] == ["later"]
+        assert await claimed(state, NOW + 300) == ["now"]
 
     # delivery
 

@@ -18,14 +18,18 @@ from pathlib import Path
 import apsw
 import pytest
 
+from gateway.actions import close_alert
 from gateway.clock import Clock, ManualClock, SystemClock
 from gateway.errors import StoreBusyError, StoreError, StoreUnusableError
 from gateway.faults import NO_FAULTS, Faults
+from gateway.models import Routing
 from gateway.store import sqlite_file
 from gateway.store.base import Changes, Receipt
 from gateway.store.sqlite import SqliteJournal, SqliteState, check_together
 from gateway.store.sqlite_journal import TICK
+from gateway.store.sqlite_rows import key_hash
 from tests.store_conformance import (
+    NOW,
     JournalConformance,
     StateConformance,
     alert,
@@ -646,6 +650,54 @@ async def test_migration_that_was_killed_goes_on_at_the_next_start(store: Opened
     assert await state.check() == []
 
 
+async def test_alerts_of_before_there_were_rules_are_told_as_they_were(
+    store: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that was upgraded while an alert is open closes it, tells whom it told, and nobody later than that."""
+    every = sqlite_file.migrations
+    monkeypatch.setattr(sqlite_file, "migrations", lambda kind: every(kind)[:3])
+    store.data.mkdir(parents=True)
+    db = sqlite_file.open_file(store.data, sqlite_file.STATE, patience_ms=0, cache_kib=100)
+    assert db.pragma("user_version") == 3
+    db.execute("INSERT INTO endpoint (id, name, token_hash, token_hint, created_at) VALUES ('e1', 'e', x'01', '', 5)")
+    db.execute("INSERT INTO policy (id, name, created_at) VALUES ('p1', 'on call', 5)")
+    db.execute("INSERT INTO policy_step (policy_id, position, user_ids, after) VALUES ('p1', 0, '[\"u1\"]', 0)")
+    db.execute("INSERT INTO user (id, name, created_at) VALUES ('u1', 'ann', 5)")
+    db.execute(
+        "INSERT INTO contact (id, user_id, position, kind, address) VALUES ('c1', 'u1', 0, 'webhook', 'https://a')"
+    )
+    for number, policy in (("i1", "p1"), ("i2", None)):
+        db.execute(
+            "INSERT INTO integration (id, endpoint_id, name, template, enabled, sequence, policy_id, settings, created_at,"
+            " updated_at) VALUES (?, 'e1', ?, 'custom', 1, 0, ?, '{}', 5, 5)",
+            (number, number, policy),
+        )
+    old = [alert(1), alert(2, integration_id="i2"), alert(3, integration_id="gone"), alert(4, status="closed")]
+    for one in old:
+        db.execute(
+            "INSERT INTO alert (id, key, endpoint_id, integration_id, status, source, source_name, source_id, severity,"
+            " subject, tags, count, changes, opened_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', 1, 1, ?, ?)",
+            (one.id, key_hash(one.key), one.endpoint_id, one.integration_id, one.status, one.source, one.source_name,
+             one.source_id, one.severity, one.subject, NOW, NOW),
+        )  # fmt: skip
+    db.close()
+    monkeypatch.undo()
+    state = await store.state()
+    assert await state.check() == []
+    with_policy = Routing(policy_id="p1")
+    assert [(one.told_at, one.routing) for one in reversed(await state.alerts())] == [
+        (NOW, with_policy), (NOW, Routing()), (NOW, Routing()), (NOW, with_policy),
+    ]  # fmt: skip
+    assert not (await state.endpoints())[0].fan_out
+    assert [(one.group_ids, one.user_ids) for one in await state.integrations()] == [((), ())] * 2
+    assert (await state.counts()).notifications["withdrawn"] == 0
+    async with state.transaction() as change:
+        assert set(await change.open_alerts([one.key for one in old])) == {one.key for one in old[:3]}
+    await close_alert(state, store.clock, 1, actor="ann")
+    (told,) = await state.notifications()
+    assert (told.kind, told.user, told.contact.id) == ("closed", "ann", "c1")
+
+
 async def test_processes_that_start_at_once_make_one_store(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OPEN, str(tmp_path / "data")]
     starts = [subprocess.Popen(command, stderr=subprocess.PIPE, cwd=root()) for _ in range(4)]
@@ -705,6 +757,15 @@ async def test_bell_is_rung_once_for_each_batch(store: Opened) -> None:
         ("state", "ready_targets", (1, 1), "target_ready"),
         ("state", "end_leases", (1,), "pending_leased"),
         ("state", "notifications_of_status", (1, "dead"), "notification_status"),
+        ("state", "group_leader", ("i", "g", 1), "alert_group"),
+        ("state", "group_members", (1,), "alert_leader"),
+        ("state", "silent", (1, 9), "alert_close_at"),
+        ("state", "next_timer", (), "alert_close_at"),
+        ("state", "next_timer", (), "suppressed_until"),
+        ("state", "openings", (b"", 1), "opening_key"),
+        ("state", "forget_openings", (b"", 1), "opening_key"),
+        ("state", "unsuppress", (b"",), "sqlite_autoindex_suppressed"),
+        ("state", "withdraw", (1, 1, ""), "notification_alert"),
         ("journal", "newest_of_endpoint", (9, 9, "e"), "PRIMARY KEY"),
         ("journal", "delivered", ("e", "d"), "message_delivery"),
     ],
@@ -719,4 +780,4 @@ async def test_lists_are_read_in_the_order_of_an_index(
     plan = "\n".join(str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", bindings))
     assert uses in plan
     assert "TEMP B-TREE" not in plan
-    assert "SCAN" not in plan
+    assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", "")

@@ -103,8 +103,8 @@ class Changes(msgspec.Struct, kw_only=True):
     All that one step of the pipeline changes, written together or not at all.
 
     `alerts` are whole rows, by id, new or not. A notification whose id exists is left as it is. Of the alerts in `withdrawn`
-    (ids) the notifications that are not due yet are withdrawn, at the instant `at`. `openings` are instants at which alerts of
-    these keys were opened; those of over a week before are forgotten.
+    (ids) the notifications of an opening that are not due yet are withdrawn, at the instant `at`, those of this step among
+    them. `openings` are instants at which alerts of these keys were opened; those of over a week before are forgotten.
     """
 
     cursor: int | None = None

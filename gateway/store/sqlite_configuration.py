@@ -144,11 +144,14 @@ class Configuration:
 
     async def delete_policy(self, policy_id: str) -> None:
         """Delete a policy. Raises NotFoundError where there is none, ConflictError where an integration has it."""
-        try:
-            await self._delete("policy", policy_id)
-        except apsw.ConstraintError:
-            msg = f"the policy {policy_id!r} is that of an integration; give that another one first"
-            raise ConflictError(msg) from None
+        async with self._configure() as statements:
+            try:
+                found = statements.run("delete_policy", policy_id)
+            except apsw.ConstraintError:
+                msg = f"the policy {policy_id!r} is that of an integration; give that another one first"
+                raise ConflictError(msg) from None
+            if not found:
+                raise _missing(policy_id, "policy")
 
     async def groups(self) -> list[Group]:
         """All recipient groups, by name."""

@@ -104,8 +104,6 @@ class SqliteTransaction:
         statements.each("write_event", [event_row(event) for event in changes.events])
         statements.each("undefer", [(message_id,) for message_id in changes.done])
         statements.each("write_deferred", [deferred_row(deferred) for deferred in changes.deferred])
-        if changes.withdrawn:
-            withdraw(statements, changes.withdrawn, changes.at)
         for key, at in changes.openings:
             statements.run("forget_openings", key_hash(key), at - OPENINGS_KEPT)
             statements.run("write_opening", key_hash(key), at)
@@ -113,6 +111,8 @@ class SqliteTransaction:
         statements.each("unsuppress", [(key_hash(key),) for key in changes.unsuppressed])
         if changes.notifications:
             write_notifications(statements, changes.notifications)
+        if changes.withdrawn:  # what was written a moment ago, too
+            withdraw(statements, changes.withdrawn, changes.at)
         if changes.cursor is not None:
             statements.run("set_cursor", changes.cursor)
 

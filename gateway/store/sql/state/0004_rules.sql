@@ -37,9 +37,10 @@ CREATE INDEX suppressed_until ON suppressed (until);
 -- When alerts of a key were opened, for integrations that look for flapping.
 CREATE TABLE opening (
     key_hash BLOB NOT NULL,
-    at       INTEGER NOT NULL,
-    PRIMARY KEY (key_hash, at)
-) STRICT, WITHOUT ROWID;
+    at       INTEGER NOT NULL -- twice the same, where it opened twice in one step
+) STRICT;
+
+CREATE INDEX opening_key ON opening (key_hash, at);
 
 ALTER TABLE integration ADD COLUMN group_ids TEXT NOT NULL DEFAULT '[]'; -- a JSON list
 ALTER TABLE integration ADD COLUMN user_ids TEXT NOT NULL DEFAULT '[]'; -- a JSON list

@@ -133,7 +133,7 @@ SELECT (SELECT min(close_at) FROM alert INDEXED BY alert_close_at WHERE close_at
 SELECT at FROM opening WHERE key_hash = ?1 AND at > ?2 ORDER BY at
 
 -- name: write_opening
-INSERT INTO opening (key_hash, at) VALUES (?, ?) ON CONFLICT DO NOTHING
+INSERT INTO opening (key_hash, at) VALUES (?, ?)
 
 -- name: forget_openings
 DELETE FROM opening WHERE key_hash = ? AND at < ?
