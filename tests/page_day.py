@@ -66,6 +66,7 @@ class Day:
         )
         self._book = compile_rulebook(TemplateFolder(builtin_dir() / table.template), settings)
         self._stage = Stage(History(), directory, 1)
+        self._to_come: list[Notification] = []
 
     def row(self, at: str, message: str, then: str, told: str, why: str) -> None:
         """Take one row; what does not become of it as it says is an error."""
@@ -79,7 +80,18 @@ class Day:
         lines = [line for one in changes for event in one.events for line in event.trace]
         lines += [str(change.text) for one in changes if not one.events for change in one.timeline]
         assert why in (*lines, "-"), "\n".join([at, *lines])
-        assert _told(changes) == told, at
+        assert self._told(changes, now) == told, at
+
+    def _told(self, changes: Sequence[Changes], now: int) -> str:
+        new = [one for step in changes for one in step.notifications]
+        words = [", ".join(map(_when, new)) or "nobody"]
+        withdrawn = {number for step in changes for number in step.withdrawn}
+        to_come = [one for one in self._to_come if one.due_at > now]
+        left = [one for one in to_come if one.alert_id not in withdrawn]
+        if len(left) < len(to_come):
+            words.append("what was to come is withdrawn")
+        self._to_come = left + new
+        return "; ".join(words)
 
     async def _take(self, message: str, now: int) -> list[Changes]:
         done = await self._stage.pass_time(now)
@@ -90,14 +102,6 @@ class Day:
                 await self._stage.take(Read(message=sent, integration=self._integration, readings=readings), now)
             )
         return done
-
-
-def _told(changes: Sequence[Changes]) -> str:
-    said = [_when(one) for step in changes for one in step.notifications]
-    words = [", ".join(said) or "nobody"]
-    if any(step.withdrawn for step in changes):
-        words.append("what was to come is withdrawn")
-    return "; ".join(words)
 
 
 def _when(notification: Notification) -> str:
