@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.models import Alert, EventRecord, Notification
-from tests.running import RunningGateway, Sink, running, until
+from tests.running import ROOT, RunningGateway, Sink, running, until
 
 ANN, BOB = "/ann", "/bob"
 numbers = itertools.count(1)
@@ -476,3 +476,21 @@ def test_warnings_on_save(place: Place, words: str) -> None:
     place.post("open", subject="disk is open")
     warnings = place.set(CAUTIONS[words] or 'fallback = "ignore"\n')["warnings"]
     assert any(warning.startswith(words) for warning in warnings), json.dumps(warnings, indent=1)
+
+
+# a vendor's guide
+
+
+def test_sematext_priorities_each_to_a_policy_of_its_own(place: Place) -> None:
+    """As Sematext's guide describes it: the priority decides which policy is used."""
+    sample = json.loads((ROOT / "plugins/sematext/samples/threshold_firing.json").read_text())
+    settings = ""
+    for priority in ("info", "warn", "error", "critical"):
+        place.gateway.cli("policies", "add", f"{place.name} {priority}", "--user", "ann")
+        settings += f'[[override]]\npolicy = "{place.name} {priority}"\nwhen = {{ is_one_of = ["{priority}"] }}\n'
+    made = place.gateway.cli("integrations", "add", "sematext", "--name", place.name, *place.file(settings))
+    place.url = made["endpoint_url"]
+    for number, priority in enumerate(("INFO", "warn", "ERROR", "critical")):
+        body = {**sample, "priority": priority, "applicationId": number}
+        lines = trace(place.sent(place.gateway.post(place.url, body)))
+        assert f"told: policy {place.name} {priority.lower()}" in lines
