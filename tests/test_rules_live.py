@@ -462,7 +462,7 @@ def test_what_would_have_been_otherwise(place: Place) -> None:
 
 
 CAUTIONS = {
-    "the status 'strange' came 1 times in the last": "",
+    "the status 'strange' came once in the last 2 messages": "",
     "'close' is in [open] and in [close]": '[open]\nis_one_of = ["open", "close"]\n',
     "source_id is made of {status}, as source_status is": '[fields]\nsource_id = "{status} 1"\n',
     "source_id 'disk is open' holds the status 'open'": '[fields]\nsource_id = "{subject}"\n',
