@@ -69,7 +69,7 @@ async def history_since(state: State, endpoint_id: str, directory: Directory, st
             if alert.opened_at >= start and first is not None:
                 opened_by[first] = alert.opened_at
             if alert.opened_at < start:
-                alerts.append(_as_it_was(alert, [one for one in timeline if one.at < start], delay, close_after))
+                alerts.append(_as_it_was(alert, timeline, start, delay, close_after))
     deeds.sort(key=lambda deed: deed.at)
     return History(alerts=alerts, deeds=deeds, openings=openings, changes=changes, opened_by=opened_by)
 
@@ -84,24 +84,34 @@ async def changes_of(state: State, events: Sequence[EventRecord]) -> Mapping[tup
     return found
 
 
-def _as_it_was(alert: Alert, timeline: Sequence[Change], delay: Delay, close_after: int | None) -> Alert:
-    events = [change.at for change in timeline if change.kind in ("opened", "appended")]
-    heard = max(
-        (change.at for change in timeline if change.message_id is not None and change.kind in _HEARD), default=0
-    )
+def _as_it_was(alert: Alert, timeline: Sequence[Change], start: int, delay: Delay, close_after: int | None) -> Alert:
+    before = [change for change in timeline if change.at < start]
+    events = [change.at for change in before if change.kind in ("opened", "appended")]
+    heard = max((change.at for change in before if change.message_id is not None and change.kind in _HEARD), default=0)
     count = max(1, len(events))
+    until = alert.routing.until
     return msgspec.structs.replace(
         alert,
-        status="assigned" if any(change.kind == "assigned" for change in timeline) else "open",
-        severity=next((change.severity for change in reversed(timeline) if change.severity), alert.severity),
+        status="assigned" if _was_taken(alert, timeline, start, delay) else "open",
+        severity=next((change.severity for change in reversed(before) if change.severity), alert.severity),
         count=count,
-        changes=len(timeline),
+        changes=len(before),
         occurred_at=None,
         closed_at=None,
         openings=(*events[:1], *events[1:][1 - MOST_OPENINGS :]) if delay.alerts > 1 else (),
+        routing=msgspec.structs.replace(alert.routing, until=until if until is not None and until < start else None),
         told_at=alert.told_at if count >= delay.alerts else None,
-        close_at=None if close_after is None else (heard or alert.opened_at) + close_after,
+        close_at=None if close_after is None or alert.source == SELF else (heard or alert.opened_at) + close_after,
     )
+
+
+def _was_taken(alert: Alert, timeline: Sequence[Change], start: int, delay: Delay) -> bool:
+    """Whether somebody had it. Of one that was taken when it opened, the timeline says nothing; but nobody was told of it."""
+    taken = [change.at for change in timeline if change.kind == "assigned"]
+    if taken:
+        return min(taken) < start
+    untold = alert.told_at is None and alert.leader_id is None
+    return untold and (alert.status == "assigned" or (alert.count >= delay.alerts and not delay.within_ms))
 
 
 def _deeds(alert: Alert, timeline: Sequence[Change], start: int) -> list[Deed]:

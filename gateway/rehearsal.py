@@ -77,7 +77,11 @@ def with_integration(directory: Directory, changed: Integration) -> Directory:
 
 
 async def now(state: State, messages: Sequence[Message], directory: Directory, read: Reads, at: int) -> list[Rehearsed]:
-    """What these messages would do if they were read now, in order."""
+    """
+    What these messages would do if they were read now, in order.
+
+    Who would be told later of what one of them opens, and not after all since another closes it, is left out.
+    """
     runs = await _runs(state, messages)
     changes = await changes_of(state, [event for events in runs.values() for event in events])
     reads = [_read(message, directory, read) for message in messages]
@@ -94,6 +98,13 @@ async def now(state: State, messages: Sequence[Message], directory: Directory, r
             notifications=plan.changes.notifications[told:],
         )
         found.append(_rehearsed(one.message, done, runs.get(one.message.id), changes))
+    withdrawn = set(plan.finish().withdrawn)
+    for rehearsed in found:
+        rehearsed.notifications = [
+            told
+            for told in rehearsed.notifications
+            if told.kind != "opened" or told.due_at <= at or told.alert_id not in withdrawn
+        ]
     return found
 
 

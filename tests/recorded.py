@@ -85,7 +85,8 @@ class Recorded:
     # messages
 
     def read(self, job: Job) -> Reply:
-        return answer(self._readings.read, job)
+        """What a process of its own reads, that sees these settings for the first time."""
+        return answer(Readings(PLUGINS, 1 << 20).read, job)
 
     async def post(self, integration: str, body: bytes | Mapping[str, Any]) -> int:
         """Store a message and have it read at once; its id."""
@@ -116,7 +117,7 @@ class Recorded:
     async def _take(self, directory: Directory, message: Message, run: int, cursor: int | None) -> None:
         first, *others = directory.integrations[message.endpoint_id]
         fan_out = message.endpoint_id in directory.fan_out
-        reply = self.read(Job(message, first, tuple(one for one in others if one.enabled), fan_out))
+        reply = answer(self._readings.read, Job(message, first, tuple(one for one in others if one.enabled), fan_out))
         read = Read(message=message, integration=first, readings=reply.readings, error=reply.error, run=run)
         async with self.state.transaction() as transaction:
             known = await of_messages(transaction, [read], directory, self.clock.now())

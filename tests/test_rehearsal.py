@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,11 @@ async def test_what_a_dry_run_says_is_what_a_replay_does(
         ] == await gateway.came(*ids)
         known = {one.id for one in before}
         assert told([told for one in said for told in one.notifications]) == told(
-            [one for one in await gateway.state.notifications(limit=1000) if one.id not in known]
+            [
+                one
+                for one in await gateway.state.notifications(limit=1000)
+                if one.id not in known and one.status != "withdrawn"
+            ]
         )
 
 
@@ -299,6 +304,86 @@ async def test_a_replay_meanwhile_is_known(tmp_path: Path) -> None:
         ids = await sent(gateway, (7, door("a", "open")), (8, door("a", "close")))
         assert [came[2] for came in await gateway.came(*ids)] == ["appended", "closed"]
         assert differing(await since(gateway, 2)) == []
+
+
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {"delay": {"wait": "5m"}},
+    {"delay": {"alerts": 2}},
+    {"delay": {"alerts": 3, "within": "10m"}},
+    {"delay": {"alerts": 2, "repeat": True}},
+    {"delay": {"flapping": {"opens": 2, "within": "15m"}}},
+    {"delay": {"until": {"zone": "UTC", "from": "12:20", "to": "12:40"}}},
+    {"group": {"within": "15m", "by": ["source_name"]}},
+    {"close_after": "12m"},
+    {"close_after": "7m"},
+    {"override": [{"policy": "Other", "when": {"is_one_of": ["critical"]}}]},
+    {"auto_acknowledge": True, "acknowledge": {"field": "{acked}", "is_one_of": ["yes"]}},
+    {"fallback": "open"},
+)
+
+
+async def some_day(gateway: Recorded, chance: random.Random) -> list[int]:
+    """Messages, hands and silence in any order; the ids of the messages."""
+    ids = []
+    for _ in range(chance.randint(3, 14)):
+        gateway.clock.advance(chance.choice([0.01, 30, 60, 200, 420, 800]))
+        await gateway.tick()
+        alerts = await gateway.state.alerts(statuses=["open"])
+        kind = chance.random()
+        if kind < 0.2 and alerts:
+            number = chance.choice(alerts).id
+            if kind < 0.1:
+                await close_alert(gateway.state, gateway.clock, number, actor="cli:ada")
+            else:
+                ada = await find_user(gateway.state, "Ada")
+                await assign_alert(gateway.state, gateway.clock, number, actor="cli:ada", user=ada)
+            gateway.clock.advance(0.01)
+        elif kind > 0.95:
+            ids.append(await gateway.post("Doors", b"garbage"))
+        else:
+            status = chance.choice(["open"] * 5 + ["close"] * 3 + ["update", "broken"])
+            more = {
+                "severity": chance.choice(["critical", "info"]),
+                "source_name": chance.choice("xxy"),
+                "acked": chance.choice(["no", "no", "no", "yes"]),
+            }
+            ids.append(await gateway.post("Doors", door(chance.choice("abc"), status, **more)))
+    gateway.clock.advance(60)
+    await gateway.tick()
+    return ids
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_on_any_day_it_says_what_was_and_what_a_replay_does(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    first, second = (
+        {key: value for option in chance.sample(OPTIONS, chance.randint(0, 3)) for key, value in option.items()}
+        for _ in range(2)
+    )
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE + (WINDOW if seed % 2 else ""))
+        integration = await find_integration(gateway.state, "Doors")
+        integration = await change_integration(gateway.state, PLUGINS, gateway.clock, integration, settings=first)
+        ids = await some_day(gateway, chance)
+        length = (gateway.clock.now() - NOON) / MINUTE
+        for start in (-1, length * chance.random(), length * chance.random()):
+            for one in await since(gateway, start):
+                assert one.before is not None
+                assert [effect.noticed() for effect in one.effects] == [effect.noticed() for effect in one.before]
+        known = {one.id for one in await gateway.state.notifications(limit=1000)}
+        said = await now(gateway, *ids, settings=second)
+        await change_integration(gateway.state, PLUGINS, gateway.clock, integration, settings=second)
+        await gateway.replay(*ids)
+        assert [(effect.event.outcome, effect.event.alert_id) for one in said for effect in one.effects] == [
+            came[2::2] for came in await gateway.came(*ids)
+        ]
+        assert told([one for rehearsed in said for one in rehearsed.notifications]) == told(
+            [
+                one
+                for one in await gateway.state.notifications(limit=1000)
+                if one.id not in known and one.status != "withdrawn"
+            ]
+        )
 
 
 # nothing is changed
