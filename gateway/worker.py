@@ -73,7 +73,7 @@ class Worker:
         self._set_aside = 0
         self._unwritten = 0
         self._something_aside = asyncio.Event()
-        self._behind: int | None = None
+        self._behind: int | None = 0  # until the journal was looked into, everything may be waiting in it
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; what was read by then is applied."""
@@ -110,6 +110,8 @@ class Worker:
                         messages = await self._journal.read(cursor, BATCH)
                         self._behind = _oldest(results, messages)
                     except StoreBusyError as error:
+                        if self._behind is None:
+                            self._behind = self._clock.now()
                         await self._complain(error)
                         messages = []
                     if messages:

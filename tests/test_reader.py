@@ -249,6 +249,108 @@ def test_a_rulebook_is_compiled_once_and_again_when_the_integration_changes(plug
     assert reading.action == "open"
 
 
+# integrations that share an endpoint
+
+
+def only(topic: str) -> dict[str, Any]:
+    """Settings that take events of this topic."""
+    return {"fields": {"topic": "{topic}"}, "filters": {"all": [{"field": "topic", "is_one_of": [topic]}]}}
+
+
+def shared(plugins: Plugins, body: object, *others: Integration, first: Integration, fan_out: bool) -> list[Reading]:
+    job = Job(message(body), first, others, fan_out)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(job), type=Job) == job
+    return Readings(plugins, 1 << 20).read(job)
+
+
+def takers(readings: list[Reading]) -> list[tuple[str | None, bool]]:
+    """Which integration each reading is of, and whether it takes it."""
+    return [(reading.integration_id, reading.dropped_by is None) for reading in readings]
+
+
+DB = {"source_id": "x", "status": "open", "topic": "db"}
+
+
+@pytest.mark.parametrize(
+    "topics, fan_out, expected",
+    [
+        (["db", "db", "db"], True, [("int_0", True), ("int_1", True), ("int_2", True)]),
+        (["db", "db", "db"], False, [("int_0", True)]),
+        (["web", "db", "db"], True, [("int_1", True), ("int_2", True)]),
+        (["web", "db", "db"], False, [("int_1", True)]),
+        (["db", "web", "db"], True, [("int_0", True), ("int_2", True)]),
+        (["web", "web", "web"], True, [("int_0", False)]),
+        (["web", "web", "web"], False, [("int_0", False)]),
+    ],
+)
+def test_an_event_goes_to_the_first_or_to_each_whose_filters_it_passes(
+    plugins: Plugins, topics: list[str], expected: list[tuple[str, bool]], *, fan_out: bool
+) -> None:
+    first, *others = (
+        integration("custom", id=f"int_{at}", name=f"n{at}", settings=only(topic)) for at, topic in enumerate(topics)
+    )
+    readings = shared(plugins, DB, *others, first=first, fan_out=fan_out)
+    assert takers(readings) == expected
+    if not expected[0][1]:
+        assert [part.partition(":")[0] for part in (readings[0].dropped_by or "").split("; ")] == ["n0", "n1", "n2"]
+    for reading in readings[1:]:
+        assert f"taken by n{(reading.integration_id or '')[-1]}" in reading.trace
+    refused = [f"n{at}" for at, topic in enumerate(topics) if topic == "web"]
+    if topics[-1] == "db" and fan_out:
+        assert all(any(line.startswith(f"not taken by {name}") for line in readings[-1].trace) for name in refused)
+
+
+@pytest.mark.parametrize("fan_out", [True, False])
+def test_each_integration_reads_with_its_own_rules(plugins: Plugins, *, fan_out: bool) -> None:
+    first = integration("custom", id="int_0", settings={**only("web")})
+    second = integration("custom", id="int_1", settings={**only("db"), "severity": {"critical": ["P1"]}})
+    third = integration("custom", id="int_2", settings={"open": {"is_one_of": ["never"]}, "fallback": "ignore"})
+    readings = shared(plugins, {**DB, "severity": "P1"}, second, third, first=first, fan_out=fan_out)
+    assert (readings[0].integration_id, readings[0].severity, readings[0].action) == ("int_1", "critical", "open")
+    assert takers(readings)[1:] == ([("int_2", True)] if fan_out else [])
+    if fan_out:
+        assert readings[1].action == "ignore"
+
+
+def test_each_event_of_a_message_finds_its_own_takers(plugins: Plugins) -> None:
+    each = {"each": "list", "fields": {"source_id": "{source_id}", "source_status": "{status}", "topic": "{topic}"}}
+    body = {"list": [DB, {**DB, "source_id": "y", "topic": "web"}, {**DB, "source_id": "z", "topic": "none"}]}
+    first, second = (
+        integration("custom", id=f"int_{at}", settings={**each, "filters": only(topic)["filters"]})
+        for at, topic in enumerate(["db", "web"])
+    )
+    everything = integration("custom", id="int_2", settings=each)
+    readings = shared(plugins, body, second, first=first, fan_out=True)
+    assert takers(readings) == [("int_0", True), ("int_1", True), ("int_0", False)]
+    readings = shared(plugins, body, second, everything, first=first, fan_out=True)
+    assert [(reading.integration_id, reading.event and reading.event.source_id) for reading in readings] == [
+        ("int_0", "x"), ("int_2", "x"), ("int_1", "y"), ("int_2", "y"), ("int_2", "z"),
+    ]  # fmt: skip
+    readings = shared(plugins, body, second, everything, first=first, fan_out=False)
+    assert takers(readings) == [("int_0", True), ("int_1", True), ("int_2", True)]
+
+
+@pytest.mark.parametrize("fan_out", [True, False])
+def test_one_that_cannot_read_the_message_takes_nothing(plugins: Plugins, *, fan_out: bool) -> None:
+    first = integration("custom", id="int_0", settings=only("web"))
+    broken = integration("custom", id="int_1", name="broken", settings={"fields": {"source_id": "{nowhere}"}})
+    gone = integration("nothing", id="int_2", name="gone")
+    last = integration("custom", id="int_3", name="last")
+    readings = shared(plugins, DB, broken, gone, last, first=first, fan_out=fan_out)
+    assert takers(readings) == [("int_3", True)]
+    assert any("not taken by broken: cannot read it: " in line for line in readings[0].trace)
+    assert any("not taken by gone: cannot read it: " in line for line in readings[0].trace)
+
+
+def test_the_settings_of_a_team_change_the_texts_of_their_own_alerts_only(plugins: Plugins) -> None:
+    texts = {"texts": {"subject": "{{ message.topic }} of {{ source_id }}: {{ '{{7*7}}' }}"}}
+    first, second = integration("custom", id="int_0", settings=texts), integration("custom", id="int_1")
+    one, two = shared(plugins, {**DB, "subject": "plain"}, second, first=first, fan_out=True)
+    assert one.event is not None
+    assert two.event is not None
+    assert (one.event.subject, two.event.subject) == ("db of x: {{7*7}}", "plain")
+
+
 # hooks
 
 

@@ -108,6 +108,7 @@ class MemoryState:
         self.waiting: dict[int, Deferred] = {}
         self.lock = asyncio.Lock()
         self.transactions = 0
+        self.timer: int | None = None
 
     async def config_version(self) -> int:
         await self.dice.roll(2)
@@ -130,7 +131,8 @@ class MemoryState:
         return []
 
     async def next_timer(self) -> int | None:
-        return None
+        await self.dice.roll(2)
+        return self.timer
 
     async def endpoints(self) -> list[Any]:
         return []
@@ -548,6 +550,100 @@ async def test_an_integration_that_is_deleted_while_its_message_is_read(seed: in
     await world.run()
     assert world.outcomes()[2] == "failed"
     assert world.state.records[-1].reason == "the integration was deleted"
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_silence_is_not_heard_before_what_waits_in_the_journal_took_effect(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart, or while the store is busy, the word that would keep an alert open may still wait to be read."""
+    monkeypatch.setattr(gateway.worker, "BATCH", 1 + seed % 8)
+    world = World(seed, four("x", "x", "x", "x"))
+    now = world.clock.now()
+    for number in range(20):
+        message = world.journal.add(ENDPOINTS[number % 4])
+        world.journal.messages[-1] = msgspec.structs.replace(message, received_at=now - 60_000 + number)
+    world.state.timer = now - 30_000
+    heard = []
+
+    async def carry_out(state: Any, directory: Any, at: int, *, until: int) -> bool:
+        heard.append((until, at, state.at))
+        state.timer = None
+        return False
+
+    monkeypatch.setattr(gateway.worker, "carry_out", carry_out)
+    await world.run(lambda: world.settled() and bool(heard))
+    assert heard == [(now, now, 20)]
+
+
+async def test_silence_up_to_the_oldest_message_that_waits_is_heard_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1, four("x", "x", "x", "x"))
+    now = world.clock.now()
+    message = world.journal.add("a")
+    world.journal.messages = [msgspec.structs.replace(message, received_at=now - 1000)]
+    world.state.timer = now - 2000
+    heard = []
+    rung: list[bool] = []
+    monkeypatch.setattr(world.worker._tell, "ring", lambda: rung.append(True))
+    fast = cast("Any", world.worker._fast)
+    original = fast.read
+
+    async def carry_out(state: Any, directory: Any, at: int, *, until: int) -> bool:
+        heard.append((until, state.at))
+        state.timer = None
+        return True
+
+    async def read_once_heard(jobs: Sequence[Job], **flags: Any) -> list[Reply]:
+        while jobs and not heard:
+            await asyncio.sleep(0)
+        return cast("list[Reply]", await original(jobs, **flags))
+
+    monkeypatch.setattr(gateway.worker, "carry_out", carry_out)
+    fast.read = read_once_heard
+    await world.run()
+    assert heard == [(now - 1000, 0)]
+    assert rung == [True], "somebody is to be told"
+
+
+async def test_silence_is_not_heard_while_the_journal_cannot_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1, four("x", "x", "x", "x"))
+    looks, heard = [], []
+
+    async def read(after: int, limit: int) -> list[Message]:
+        looks.append(world.worker._behind)
+        await asyncio.sleep(0)
+        if 3 < len(looks) < 30:
+            if len(looks) == 5:  # what was due a minute after the journal failed
+                world.clock.advance(120)
+                world.state.timer = world.clock.now() - 60_000
+            raise StoreBusyError
+        return []
+
+    async def carry_out(state: Any, directory: Any, at: int, *, until: int) -> bool:
+        heard.append(len(looks))
+        state.timer = None
+        return False
+
+    monkeypatch.setattr(world.journal, "read", read)
+    monkeypatch.setattr(gateway.worker, "carry_out", carry_out)
+    await world.run(lambda: bool(heard))
+    assert heard[0] >= 30
+
+
+async def test_where_events_fan_out_the_reader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clones = [integration("a", id=f"int_{number}", sequence=number, enabled=number != 1) for number in range(3)]
+    for fan_out in (True, False):
+        world = World(1, clones)
+        endpoint = Endpoint(id="a", name="a", token_hash=b"", token_hint="", created_at=0, fan_out=fan_out)
+
+        async def endpoints(endpoint: Endpoint = endpoint) -> list[Any]:
+            return [endpoint]
+
+        monkeypatch.setattr(world.state, "endpoints", endpoints)
+        await world.worker._refresh()
+        job = world.worker._job(world.journal.add("a"), clones[0])
+        assert (job.integration.id, [other.id for other in job.others]) == ("int_0", ["int_2"])
+        assert job.fan_out is fan_out
 
 
 async def test_a_message_that_is_no_longer_kept_is_let_go() -> None:
