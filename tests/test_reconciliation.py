@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +12,8 @@ import msgspec
 import pytest
 
 from gateway.clock import ManualClock
-from gateway.configuration_file import parse
+from gateway.configuration import Configuration, GroupTable, IntegrationTable, PolicyTable, StepTable, UserTable
+from gateway.configuration_file import parse, to_toml
 from gateway.errors import GatewayError
 from gateway.integrations import find_endpoint, find_integration, replace_secret, rotate_token
 from gateway.people import find_user
@@ -555,3 +558,64 @@ async def test_what_was_exported_wiped_and_applied_behaves_the_same(tmp_path: Pa
     async with recorded(tmp_path / "second") as second:
         await second.apply(export)
         assert await behaviour(second) == expected
+
+
+# from any configuration to any other
+
+
+def some_configuration(chance: random.Random) -> Configuration:
+    """One whose parts mostly fit."""
+    users = chance.sample(["Ada", "Bo", "Cleo"], chance.randint(1, 3))
+
+    def some() -> list[str]:
+        return [chance.choice(users) for _ in range(chance.randint(1, 3))]
+
+    policies = chance.sample(["Night", "Day", "Late"], chance.randint(1, 3))
+    integrations: list[IntegrationTable] = []
+    for name in chance.sample(["Doors", "Windows", "Roof", "Cellar"], chance.randint(0, 4)):
+        table = IntegrationTable(
+            name=name,
+            template=chance.choice(["custom", "custom", "datadog"]),
+            enabled=chance.random() < 0.8,
+            sequence=chance.randint(0, 3),
+            policy=chance.choice([None, *policies]),
+            users=some(),
+            settings={"override": [{"policy": chance.choice(policies), "when": {"is_one_of": ["x"]}}]},
+        )
+        firsts = [one.name for one in integrations if one.clone_of is None]
+        if firsts and chance.random() < 0.5:
+            table.clone_of, table.sequence = chance.choice(firsts), chance.randint(4, 9)
+        else:
+            table.fan_out, table.secret = chance.random() < 0.3, chance.choice([None, None, "env:SECRET"])
+            table.token = chance.choice(["env:TOKEN", "env:OTHER_TOKEN", "kept"])
+        integrations.append(table)
+    chance.shuffle(integrations)
+    steps = [StepTable(after=chance.choice(["0", "60s", "1m"]), users=some()) for _ in range(2)]
+    return Configuration(
+        user=[UserTable(name=name, contacts=chance.choice([[], ["webhook: https://x.example"]])) for name in users],
+        group=[GroupTable(name="Databases", users=some())],
+        policy=[PolicyTable(name=name, steps=steps[: chance.randint(1, 2)]) for name in policies],
+        integration=integrations,
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_any_file_is_refused_whole_or_makes_what_a_new_gateway_would_be(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    async with recorded(tmp_path / "old", environ=ENVIRON) as gateway:
+        for number in range(4):
+            file = to_toml(some_configuration(chance))
+            before = await state_of(gateway)
+            try:
+                steps = await gateway.steps(file, prune=True)
+            except GatewayError:
+                assert await state_of(gateway) == before
+                continue
+            await gateway.apply(file, prune=True)  # whatever is planned can be carried out
+            assert bool(steps) == (await state_of(gateway) != before)
+            assert await gateway.steps(file, prune=True) == []
+            assert await gateway.steps(await gateway.export(), prune=True) == []
+            async with recorded(tmp_path / f"new {number}", environ=ENVIRON) as fresh:
+                await fresh.apply(file)
+                made, expected = await gateway.export(), await fresh.export()
+                assert re.sub("token = .*\n", "", made) == re.sub("token = .*\n", "", expected), "kept is kept"
