@@ -234,6 +234,9 @@ def test_a_dry_run_of_messages_is_what_the_replay_does(doors: World) -> None:
     assert set(found[0]["events"][0]) == {
         *("action", "outcome", "reason", "alert_id", "subject", "severity", "trace"),
     }
+    text = doors.text("dry-run", "Doors", "--settings", own, *flags)
+    assert "was ignored: status 'broken' is in no list\n\n  open: " in text
+    assert "would notify nobody" in text
     assert doors.cli("messages", "list", "--outcome", "pending") == []
     doors.cli("integrations", "set", "Doors", "--settings", own)
     doors.cli("messages", "replay", *ids)

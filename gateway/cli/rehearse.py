@@ -187,7 +187,8 @@ def _print(session: Session, found: Sequence[Rehearsed]) -> None:
         return
     for one in found:
         if one.message.id:
-            session.out.lines([f"message {one.message.id}, received at {iso(one.message.received_at)}", ""])
+            was = [f"was {cell(_said(effect))}" for effect in one.before or ()] or ["not read yet"]
+            session.out.lines([f"message {one.message.id}, received at {iso(one.message.received_at)}", *was, ""])
         for effect in one.effects:
             session.out.lines([*(f"  {cell(line)}" for line in effect.event.trace), ""])
         told = [f"{told.user} ({told.contact.kind}) at {iso(told.due_at)}" for told in one.notifications]
