@@ -68,8 +68,9 @@ async def _done(
     directory = await directory_of(state)
     async with state.transaction() as transaction:
         alert = await _open_alert(transaction, alert_id)
-        known = await of_alerts(transaction, [alert])
-        alerts = Alerts(known, await transaction.next_alert_id(), directory, clock.now())
+        now = clock.now()
+        known = await of_alerts(transaction, [alert], directory, now)
+        alerts = Alerts(known, await transaction.next_alert_id(), directory, now)
         alert = action(alerts, alert, directory.integration(alert.endpoint_id, alert.integration_id))
         changes = alerts.finish()
         if changes.alerts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.alerts import Known
 from gateway.directory import Directory
@@ -37,9 +37,9 @@ async def of_windows(
     return await wanted.known(transaction)
 
 
-async def of_alerts(transaction: Transaction, alerts: Sequence[Alert]) -> Known:
+async def of_alerts(transaction: Transaction, alerts: Sequence[Alert], directory: Directory, now: int) -> Known:
     """What is known of alerts that are about to be closed or assigned."""
-    return Known(alerts={alert.key: alert for alert in alerts}, members=await _members(transaction, alerts))
+    return await _Wanted(directory, now).known(transaction, {alert.key: alert for alert in alerts})
 
 
 class _Wanted:
@@ -60,21 +60,32 @@ class _Wanted:
         advanced = self._directory.advanced_of(taker)
         if advanced.group is not None and reading.group_key is not None:
             self._groups[taker.id, reading.group_key] = self._now - advanced.group.within_ms
-        if advanced.delay.flapping is not None:
-            # Twice as long: of an alert that is open already, what counts came before it was opened.
-            self._flapping[keys[0]] = self._now - 2 * advanced.delay.flapping.within_ms
+        self._look_for_flapping(keys[0], taker)
 
-    async def known(self, transaction: Transaction) -> Known:
-        alerts = await transaction.open_alerts(list(self.keys))
+    def _look_for_flapping(self, key: AlertKey, integration: Integration) -> None:
+        flapping = self._directory.advanced_of(integration).delay.flapping
+        if flapping is not None:
+            # Twice as long: of an alert that is open already, what counts came before it was opened.
+            self._flapping[key] = self._now - 2 * flapping.within_ms
+
+    async def known(self, transaction: Transaction, found: Mapping[AlertKey, Alert] | None = None) -> Known:
+        """All of it; `found` are the open alerts, where they were looked up already."""
+        alerts = await transaction.open_alerts(list(self.keys)) if found is None else found
         leaders: dict[tuple[str, str], Alert] = {}
         for (integration_id, group_key), after in self._groups.items():
             leader = await transaction.group_leader(integration_id, group_key, after=after)
             if leader is not None:
                 leaders[integration_id, group_key] = leader
+        members = await _members(transaction, list(alerts.values()))  # no other leader can be closed in this step
+        for member in (member for each in members.values() for member in each):
+            # It may be told by itself, once its leader is closed.
+            integration = self._directory.integration(member.endpoint_id, member.integration_id)
+            if integration is not None:
+                self._look_for_flapping(member.key, integration)
         return Known(
             alerts=alerts,
             leaders=leaders,
-            members=await _members(transaction, list(alerts.values())),  # no other leader can be closed in this step
+            members=members,
             openings={key: await transaction.openings(key, after=after) for key, after in self._flapping.items()},
         )
 

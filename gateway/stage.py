@@ -58,7 +58,12 @@ class Stage:
         alert = self._open.get(deed.key)
         if alert is None:
             return Changes()
-        alerts = Alerts(await of_alerts(self._transaction, [alert]), self._next_id, self._directory, deed.at)
+        alerts = Alerts(
+            await of_alerts(self._transaction, [alert], self._directory, deed.at),
+            self._next_id,
+            self._directory,
+            deed.at,
+        )
         cause = Cause(actor=_SOMEBODY, integration=self._directory.integration(alert.endpoint_id, alert.integration_id))
         if deed.kind == "closed":
             alerts.close(alert, cause, text=None)
@@ -68,7 +73,9 @@ class Stage:
 
     async def _close_silent(self, at: int) -> Changes:
         silent = [self._open[key] for key, close_at in self._closing.items() if close_at <= at]
-        alerts = Alerts(await of_alerts(self._transaction, silent), self._next_id, self._directory, at)
+        alerts = Alerts(
+            await of_alerts(self._transaction, silent, self._directory, at), self._next_id, self._directory, at
+        )
         for alert in silent:
             alerts.close_silent(alert, self._directory.integration(alert.endpoint_id, alert.integration_id))
         return self._write(alerts.finish())

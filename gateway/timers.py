@@ -21,7 +21,8 @@ async def carry_out(state: State, directory: Directory, now: int, *, until: int)
 async def _close_silent(state: State, directory: Directory, now: int, until: int) -> bool:
     async with state.transaction() as transaction:
         silent = await transaction.silent(until, MOST)
-        alerts = Alerts(await of_alerts(transaction, silent), await transaction.next_alert_id(), directory, now)
+        known = await of_alerts(transaction, silent, directory, now)
+        alerts = Alerts(known, await transaction.next_alert_id(), directory, now)
         for alert in silent:
             alerts.close_silent(alert, directory.integration(alert.endpoint_id, alert.integration_id))
         changes = alerts.finish()

@@ -181,7 +181,7 @@ class Gateway:
     def act(self, action: str, number: int) -> None:
         """Have a person close or assign an alert."""
         alert = self.alert(number)
-        known = done(of_alerts(cast("Transaction", self.store), [alert]))
+        known = done(of_alerts(cast("Transaction", self.store), [alert], self.directory, self.now))
         alerts = Alerts(known, done(self.store.next_alert_id()), self.directory, self.now)
         integration = self.directory.integration("end_1", alert.integration_id)
         cause = Cause(actor="ann", integration=integration)
