@@ -21,6 +21,7 @@ import gateway.testing
 from gateway import config, hookspecs, rulebook, tiers
 from gateway.advanced import Advanced, Delay, Flapping, Grouping, MessageTexts, OverrideRule, RecipientRule
 from gateway.cli.templates import in_words
+from gateway.configuration import GroupTable, IntegrationTable, PolicyTable, StepTable, UserTable, WindowTable
 from gateway.handshakes import Handshake
 from gateway.hours import Hours
 from gateway.loader import builtin_dir
@@ -406,6 +407,21 @@ def figures() -> str:
     return table(("Metric", "Kind", "What it counts"), rows)
 
 
+def configuration() -> str:
+    """The tables of a configuration file."""
+    kinds = {
+        "[[user]]": UserTable,
+        "[[group]]": GroupTable,
+        "[[policy]]": PolicyTable,
+        "Steps of a policy": StepTable,
+        "[[integration]]": IntegrationTable,
+        "[[integration.maintenance]]": WindowTable,
+    }
+    return "\n\n".join(f"## `{name}`\n\n{keys(kind)}" for name, kind in kinds.items()).replace(
+        "## `Steps of a policy`", "## Steps of a policy"
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "laws": laws,
     "waivers": waivers,
@@ -416,6 +432,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "hooks": hooks,
     "api": api,
     "metrics": figures,
+    "configuration": configuration,
     "advanced.delay": lambda: keys(Delay),
     "advanced.flapping": lambda: keys(Flapping),
     "advanced.group": lambda: keys(Grouping),
@@ -494,7 +511,7 @@ def kind(hint: Any) -> str:
     """A type, as people say it."""
     plain: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     plain |= {Condition: "condition", IgnoreRule: "condition with a reason", Verification: "table", Handshake: "table"}
-    plain |= dict.fromkeys((FieldTexts, SeverityRules, Filters, Flapping, Hours), "table")
+    plain |= dict.fromkeys((FieldTexts, SeverityRules, Filters, Flapping, Hours, StepTable, WindowTable), "table")
     if hint in plain:
         return plain[hint]
     origin, inner = typing.get_origin(hint), [part for part in typing.get_args(hint) if part is not type(None)]
@@ -504,7 +521,7 @@ def kind(hint: Any) -> str:
         inner = [part for part in inner if part is not Ellipsis]
         return f"list of {plural(kind(inner[0]))}"
     if origin is dict:
-        return "table of texts"
+        return "table of texts" if inner[-1] is str else "table"
     if inner:
         words = sorted((kind(part) for part in inner), key=len)
         return words[0] if len(words) == 1 else " or ".join(dict.fromkeys(words))

@@ -6,6 +6,7 @@ How a page is run is in `tests/pages.py`.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import os
@@ -23,8 +24,11 @@ import pytest
 from click.testing import CliRunner
 
 from gateway import hookspecs, ingest
+from gateway.advanced import advanced_of
+from gateway.cli.root import COMMANDS
 from gateway.clock import SystemClock
 from gateway.config import Settings
+from gateway.configuration_file import parse
 from gateway.errors import SettingsError
 from gateway.http import Client
 from gateway.loader import GROUP, load_plugins
@@ -277,3 +281,25 @@ EFFECTS: dict[str, Callable[[Plugins, Path], None]] = {
     "drop_event": _drops,
 }
 """What each example does, tried."""
+
+
+def test_cli_md_knows_every_command() -> None:
+    """Each command of `alert-gateway`, and each that is under another, by its name in a table."""
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    table = page[page.index("| Command |") : page.index("## What every command does")]
+    missing = []
+    for name, (module, _) in COMMANDS.items():
+        command = importlib.import_module(f"gateway.cli.{module}").command
+        under = command.commands if isinstance(command, click.Group) else {}
+        row = "\n".join(line for line in table.splitlines() if f"`{name}" in line)
+        missing += [f"{name} {one}" for one in under if not re.search(rf"\b{one}\b", row)]
+        missing += [] if row else [name]
+    assert not missing, f"docs/cli.md has no line for {', '.join(missing)}"
+
+
+def test_the_configuration_file_that_is_shown_is_one() -> None:
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    (shown,) = [block.text for block in blocks(page) if block.title == "gateway.toml"]
+    assert [table.name for table in parse(shown, "gateway.toml").integration] == ["Doors", "Doors of the lab"]
+    for table in parse(shown, "gateway.toml").integration:
+        advanced_of(table.settings)

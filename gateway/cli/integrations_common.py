@@ -34,7 +34,7 @@ SETTINGS = click.option(
     "settings_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
     metavar="FILE",
-    help="What it does otherwise than its template, and its Advanced Settings, as TOML (docs/rules.md).",
+    help="What it does otherwise than its template, and its Advanced Settings, as TOML (docs/advanced.md).",
 )
 
 
