@@ -30,11 +30,12 @@ class Known(msgspec.Struct, kw_only=True):
     """
     What the state knows that a plan needs: open alerts by key, the leaders of groups, and when alerts were opened before.
 
-    `leaders` are by integration and group key, `members` by the id of their leader. `recall` looks it all up.
+    `leaders` are those of each group, by integration and group key; `members` are by the id of their leader. `recall` looks
+    it all up.
     """
 
     alerts: Mapping[AlertKey, Alert] = {}
-    leaders: Mapping[tuple[str, str], Alert] = {}
+    leaders: Mapping[tuple[str, str], Sequence[Alert]] = {}
     members: Mapping[int, Sequence[Alert]] = {}
     openings: Mapping[AlertKey, Sequence[int]] = {}
 
@@ -61,7 +62,7 @@ class Alerts:
     def __init__(self, known: Known, next_id: int, directory: Directory, now: int) -> None:
         self.changes = Changes(at=now)
         self._open = dict(known.alerts)
-        self._leaders = dict(known.leaders)
+        self._leaders = {place: list(leaders) for place, leaders in known.leaders.items()}
         self._members = {number: list(members) for number, members in known.members.items()}
         self._openings = {key: list(instants) for key, instants in known.openings.items()}
         self._next_id = next_id
@@ -150,7 +151,7 @@ class Alerts:
         leader = self._leader(alert.integration_id, reading.group_key)
         window = advanced.group.within_ms
         if leader is None or leader.opened_at <= self._now - window:
-            self._leaders[alert.integration_id, reading.group_key] = alert
+            self._leaders.setdefault((alert.integration_id, reading.group_key), []).append(alert)
             return alert
         trace.append(
             f"group: alert {leader.id} of the same {', '.join(advanced.group.by)} opened within {in_words(window)}; "
@@ -161,10 +162,8 @@ class Alerts:
 
     def _leader(self, integration_id: str, group_key: str) -> Alert | None:
         """The newest open alert of a group that is no part of another one."""
-        leader = self._leaders.get((integration_id, group_key))
-        if leader is not None:
-            leader = self._alerts.get(leader.id, leader)
-        return leader if leader is not None and leader.status != "closed" else None
+        leaders = (self._alerts.get(one.id, one) for one in self._leaders.get((integration_id, group_key), ()))
+        return max((one for one in leaders if one.status != "closed"), key=lambda one: one.id, default=None)
 
     def changed(
         self,
@@ -300,9 +299,7 @@ class Alerts:
         promoted = msgspec.structs.replace(first, leader_id=None, told_at=told_at)
         promoted = self.put(promoted, "updated", cause, text=text, telling="opened")
         if promoted.group_key is not None:
-            newest = self._leader(promoted.integration_id, promoted.group_key)
-            if newest is None or newest.id < promoted.id:
-                self._leaders[promoted.integration_id, promoted.group_key] = promoted
+            self._leaders.setdefault((promoted.integration_id, promoted.group_key), []).append(promoted)
         rest = [member for member in members if member.id != first.id]
         self._members[promoted.id] = [msgspec.structs.replace(member, leader_id=promoted.id) for member in rest]
         for member in self._members[promoted.id]:

@@ -71,11 +71,10 @@ class _Wanted:
     async def known(self, transaction: Transaction, found: Mapping[AlertKey, Alert] | None = None) -> Known:
         """All of it; `found` are the open alerts, where they were looked up already."""
         alerts = await transaction.open_alerts(list(self.keys)) if found is None else found
-        leaders: dict[tuple[str, str], Alert] = {}
-        for (integration_id, group_key), after in self._groups.items():
-            leader = await transaction.group_leader(integration_id, group_key, after=after)
-            if leader is not None:
-                leaders[integration_id, group_key] = leader
+        leaders = {
+            (integration_id, group_key): await transaction.group_leaders(integration_id, group_key, after=after)
+            for (integration_id, group_key), after in self._groups.items()
+        }
         members = await _members(transaction, list(alerts.values()))  # no other leader can be closed in this step
         for member in (member for each in members.values() for member in each):
             # It may be told by itself, once its leader is closed.

@@ -117,15 +117,15 @@ class Stage:
         """The open alert of each key that has one."""
         return {key: self._open[key] for key in keys if key in self._open}
 
-    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
-        """The newest open leader of a group."""
+    async def group_leaders(self, integration_id: str, group_key: str, *, after: int) -> list[Alert]:
+        """The open leaders of a group."""
+        place = integration_id, group_key, None
         leaders = [
             alert
             for alert in self._open.values()
-            if (alert.integration_id, alert.group_key, alert.leader_id) == (integration_id, group_key, None)
-            and alert.opened_at > after
+            if (alert.integration_id, alert.group_key, alert.leader_id) == place and alert.opened_at > after
         ]
-        return max(leaders, key=lambda alert: alert.id, default=None)
+        return sorted(leaders, key=lambda alert: alert.id)
 
     async def group_members(self, leader_id: int) -> list[Alert]:
         """The open members of a group."""

@@ -713,7 +713,7 @@ class StateConformance:
         await write(state, alerts=[bare])
         assert await state.alert(1) == bare
 
-    async def test_the_leader_of_a_group_is_its_newest_that_is_open(self, state: State) -> None:
+    async def test_the_leaders_of_a_group_are_those_that_are_open(self, state: State) -> None:
         rows = [
             alert(1, group_key="g", opened_at=NOW),
             alert(2, group_key="g", opened_at=NOW + 5, status="assigned"),
@@ -725,13 +725,13 @@ class StateConformance:
         ]
         await write(state, alerts=rows)
         async with state.transaction() as change:
-            assert await change.group_leader("i1", "g", after=0) == rows[1]
-            assert await change.group_leader("i1", "g", after=NOW + 4) == rows[1]
-            assert await change.group_leader("i1", "g", after=NOW + 5) is None
-            assert await change.group_leader("i2", "g", after=0) == rows[5]
-            assert await change.group_leader("i1", "", after=0) is None
+            assert await change.group_leaders("i1", "g", after=0) == rows[:2]
+            assert await change.group_leaders("i1", "g", after=NOW) == [rows[1]]
+            assert await change.group_leaders("i1", "g", after=NOW + 5) == []
+            assert await change.group_leaders("i2", "g", after=0) == [rows[5]]
+            assert await change.group_leaders("i1", "", after=0) == []
             await change.write(Changes(alerts=[replace(rows[1], status="closed")]))
-            assert await change.group_leader("i1", "g", after=0) == rows[0]
+            assert await change.group_leaders("i1", "g", after=0) == [rows[0]]
 
     async def test_members_of_a_group_are_those_that_are_open(self, state: State) -> None:
         rows = [

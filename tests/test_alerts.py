@@ -104,12 +104,11 @@ class Memory:
     async def open_alerts(self, keys: Sequence[AlertKey]) -> dict[AlertKey, Alert]:
         return {alert.key: alert for alert in self._open() if alert.key in keys}
 
-    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
+    async def group_leaders(self, integration_id: str, group_key: str, *, after: int) -> list[Alert]:
         wanted = (integration_id, group_key, None)
-        found = [
+        return [
             a for a in self._open() if (a.integration_id, a.group_key, a.leader_id) == wanted and a.opened_at > after
         ]
-        return max(found, key=lambda alert: alert.id, default=None)
 
     async def group_members(self, leader_id: int) -> list[Alert]:
         return [alert for alert in self._open() if alert.leader_id == leader_id]

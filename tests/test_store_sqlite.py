@@ -757,7 +757,7 @@ async def test_bell_is_rung_once_for_each_batch(store: Opened) -> None:
         ("state", "ready_targets", (1, 1), "target_ready"),
         ("state", "end_leases", (1,), "pending_leased"),
         ("state", "notifications_of_status", (1, "dead"), "notification_status"),
-        ("state", "group_leader", ("i", "g", 1), "alert_group"),
+        ("state", "group_leaders", ("i", "g", 1), "alert_group"),
         ("state", "group_members", (1,), "alert_leader"),
         ("state", "silent", (1, 9), "alert_close_at"),
         ("state", "next_timer", (), "alert_close_at"),

@@ -136,8 +136,8 @@ class Transaction(Protocol):
     async def next_alert_id(self) -> int:
         """The id that the next new alert takes; the caller counts on from it."""
 
-    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
-        """The newest open alert of this group that is no part of another one, opened after that instant."""
+    async def group_leaders(self, integration_id: str, group_key: str, *, after: int) -> list[Alert]:
+        """The open alerts of this group that are no part of another one, opened after that instant; oldest first."""
 
     async def group_members(self, leader_id: int) -> list[Alert]:
         """The open alerts that are told as part of this one, oldest first."""

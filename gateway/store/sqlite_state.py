@@ -72,10 +72,9 @@ class SqliteTransaction:
         """The id that the next new alert takes; none is given twice."""
         return int(self._statements.value("next_alert_id"))
 
-    async def group_leader(self, integration_id: str, group_key: str, *, after: int) -> Alert | None:
-        """The newest open alert of this group that is no part of another one, opened after that instant."""
-        row = self._statements.row("group_leader", integration_id, group_key, after)
-        return alert_of(row) if row else None
+    async def group_leaders(self, integration_id: str, group_key: str, *, after: int) -> list[Alert]:
+        """The open alerts of this group that are no part of another one, opened after that instant; oldest first."""
+        return [alert_of(row) for row in self._statements.rows("group_leaders", integration_id, group_key, after)]
 
     async def group_members(self, leader_id: int) -> list[Alert]:
         """The open alerts that are told as part of this one, oldest first."""

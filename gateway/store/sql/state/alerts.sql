@@ -103,13 +103,13 @@ SELECT count(*) FROM deferred
 -- name: oldest_due
 SELECT min(due_at) FROM pending
 
--- name: group_leader
+-- name: group_leaders
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
     subject, description, short_text, assignee, topic, tags, count, changes, occurred_at, opened_at, updated_at, closed_at,
     custom, scope, routing, told_at, openings, group_key, leader_id, close_at
 FROM alert INDEXED BY alert_group
 WHERE integration_id = ?1 AND group_key = ?2 AND leader_id IS NULL AND status <> 'closed' AND opened_at > ?3
-ORDER BY id DESC LIMIT 1
+ORDER BY id
 
 -- name: group_members
 SELECT id, endpoint_id, integration_id, status, source, source_name, source_id, source_url, source_status, severity,
