@@ -54,7 +54,7 @@ class Delay(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     within: str = "0"
     """Within how long these must have come: `10m`. Needs `alerts`."""
     repeat: bool = False
-    """Whether people are told again of each further `alerts` opening events. Needs `alerts`."""
+    """Whether people are told again, whenever the count of opening events is a multiple of `alerts`. Needs `alerts`."""
     until: Hours | list[Hours] = []
     """Support hours: what opens outside of them is told when they begin. One table or several."""
     flapping: Flapping | None = None
