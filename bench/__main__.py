@@ -96,7 +96,9 @@ def measure(section: Section, extent: Extent) -> None:
     try:
         section.measure(extent)
     except Exception as error:  # noqa: BLE001 - whatever it was is the reason that is printed
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]  # what the first of them met
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
         for figure in section.figures:
             if figure.value is None:
                 figure.reason = reason

@@ -107,8 +107,16 @@ async def open_loop(
     idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
     start = time.monotonic()
 
+    async def connection() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while not idle.empty():
+            reader, writer = idle.get_nowait()
+            if not reader.at_eof():  # else the gateway has closed it, being idle for too long
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", port)
+
     async def send(n: int) -> None:
-        reader, writer = idle.get_nowait() if not idle.empty() else await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await connection()
         post = posts(n)
         head = f"POST {post.path} HTTP/1.1\r\nhost: bench\r\ncontent-type: {post.content_type}\r\n"
         writer.write(f"{head}content-length: {len(post.body)}\r\n\r\n".encode() + post.body)
