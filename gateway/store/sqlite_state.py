@@ -107,7 +107,8 @@ class SqliteTransaction:
             statements.run("forget_openings", key_hash(key), at - OPENINGS_KEPT)
             statements.run("write_opening", key_hash(key), at)
         statements.each("suppress", [suppressed_row(one) for one in changes.suppressed])
-        statements.each("unsuppress", [(key_hash(key),) for key in changes.unsuppressed])
+        if changes.unsuppressed and statements.row("any_suppressed"):  # nearly always there is none
+            statements.each("unsuppress", [(key_hash(key),) for key in changes.unsuppressed])
         if changes.notifications:
             write_notifications(statements, changes.notifications)
         if changes.withdrawn:  # what was written a moment ago, too

@@ -144,6 +144,9 @@ ON CONFLICT (key_hash) DO UPDATE SET
     integration_id = excluded.integration_id, window_id = excluded.window_id, until = excluded.until,
     message_id = excluded.message_id, reading = excluded.reading
 
+-- name: any_suppressed
+SELECT 1 FROM suppressed LIMIT 1
+
 -- name: unsuppress
 DELETE FROM suppressed WHERE key_hash = ?
 
