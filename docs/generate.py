@@ -32,7 +32,7 @@ from gateway.store.base import Counts
 from gateway.template import SETTINGS_KEYS, SUPPORTED_API, FieldTexts, Request, TemplateFile, TemplateFolder
 from gateway.testing.conformance import LAWS, TemplateConformance
 from gateway.testing.samples import Sample, read_sample
-from gateway.tiers import tier_of
+from gateway.tiers import evidence_of, tier_of
 from gateway.verify import Verification
 
 HERE = Path(__file__).parent
@@ -207,12 +207,13 @@ def templates_page() -> str:
         otherwise for itself. `alert-gateway templates show SLUG` shows a template's fields too, and `--readme` its setup steps.
         """,
         table(
-            ("Vendor", "Slug", "Tier", "Channel", "Sender"),
+            ("Vendor", "Slug", "Tier", "Samples", "Channel", "Sender"),
             [
                 (
                     f"[{folder.file.name}](#{anchor(folder.file.name)})",
                     f"`{folder.slug}`",
                     tier_of(folder),
+                    ", ".join(f"{count} {kind}" for kind, count in evidence_of(folder).items()),
                     folder.file.channel,
                     sender(folder.file),
                 )

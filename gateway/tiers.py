@@ -31,7 +31,7 @@ _EXPECTED = ".expected.json"
 _FIRING, _RESOLVED = "_firing", "_resolved"
 _ENTRY = re.compile(r'^\["([^"\]]+)"\]\nkind = "(\w+)"$', re.MULTILINE)
 _SAMPLES = {"json", "http", "xml", "form", "txt"}
-_KINDS = {"documented", "captured", "adapted"}
+_KINDS = ("captured", "documented", "adapted")
 
 
 def tier_of(folder: TemplateFolder) -> Tier:
@@ -53,6 +53,13 @@ def needs(folder: TemplateFolder) -> list[str]:
         if missing:
             return [f"{tier}: {sentence}" for sentence in missing]
     return []
+
+
+def evidence_of(folder: TemplateFolder) -> dict[str, int]:
+    """How many of a template's samples are of each kind, as provenance.toml says: captured, documented, adapted."""
+    look = _Look(folder)
+    found = [look.kinds.get(name) for name in look.names]
+    return {kind: found.count(kind) for kind in _KINDS if kind in found}
 
 
 class _Look:

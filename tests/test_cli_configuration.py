@@ -268,7 +268,9 @@ def test_a_policy_names_users_that_exist(cli: Cli) -> None:
 def test_templates(cli: Cli) -> None:
     listed = cli("templates", "list")
     assert {"custom", "datadog", "newrelic", "sematext"} <= {one["slug"] for one in listed}
-    assert all(list(one) == ["slug", "name", "channel", "tier", "version", "distribution", "error"] for one in listed)
+    keys = ["slug", "name", "channel", "tier", "evidence", "version", "distribution", "error"]
+    assert all(list(one) == keys for one in listed)
+    assert all(sum(one["evidence"].values()) >= 1 for one in listed if one["distribution"] == "alert-gateway")
     for one in listed:
         shown = cli("templates", "show", one["slug"])
         assert shown["samples"]

@@ -258,15 +258,17 @@ def policy_shape(policy: Policy, users: Mapping[str, User]) -> Shape:
 
 def template_shape(card: Card) -> Shape:
     """A template as the gallery shows it; its tier is worked out from its folder."""
-    tier = "none"
+    tier, evidence = "none", {}
     if card.error is None:
         with contextlib.suppress(ImportError):
-            tier = importlib.import_module("gateway.tiers").tier_of(card.folder)
+            tiers = importlib.import_module("gateway.tiers")
+            tier, evidence = tiers.tier_of(card.folder), tiers.evidence_of(card.folder)
     return {
         "slug": card.slug,
         "name": card.name,
         "channel": card.channel,
         "tier": tier,
+        "evidence": evidence,
         "version": card.version,
         "distribution": card.distribution,
         "error": card.error,

@@ -29,10 +29,21 @@ def command() -> None:
 @limited_late
 @shared
 def list_templates(session: Session, limit: int) -> None:
-    """List templates; one that is broken is listed with its error."""
+    """
+    List templates; one that is broken is listed with its error.
+
+    The tier says how far a template has come; the evidence, how many of its samples were captured from the vendor, stand in
+    its documentation, or were adapted from one of these.
+    """
     shapes = [template_shape(card) for card in session.plugins.gallery()[:limit]]
-    columns = ("slug", "name", "channel", "tier", "version", "distribution", "error")
-    session.out.rows(shapes, columns, empty="no templates")
+    if session.out.as_json or not shapes:
+        session.out.rows(shapes, (), empty="no templates")
+        return
+    heads = ("SLUG", "NAME", "CHANNEL", "TIER", "EVIDENCE", "VERSION", "DISTRIBUTION", "ERROR")
+    rows = [[shape[head.lower()] for head in heads] for shape in shapes]
+    for row in rows:
+        row[4] = [f"{count} {kind}" for kind, count in row[4].items()]  # of how many samples what is known
+    session.out.table(heads, rows)
 
 
 @command.command(
