@@ -130,7 +130,7 @@ def test_the_examples_of_tests_pass(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout
 
 
-def test_the_package_of_publishing_is_one(tmp_path: Path) -> None:
+def test_the_package_of_publishing_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its entry point is of the group that the gateway looks for, and names what `__init__.py` has."""
     shown = {block.title: block.text for block in blocks((DOCS / "publishing.md").read_text(encoding="utf-8"))}
     project = tomllib.loads(shown["pyproject.toml"])["project"]
@@ -138,6 +138,7 @@ def test_the_package_of_publishing_is_one(tmp_path: Path) -> None:
     package = tmp_path / "alert_gateway_acme"
     copytree(ROOT / "plugins" / "custom", package)
     (package / "__init__.py").write_text(shown["src/alert_gateway_acme/__init__.py"])
+    monkeypatch.setitem(sys.modules, "alert_gateway_acme", None)  # so that it is gone afterwards: others have one, too
     plugin = import_file(package / "__init__.py", "alert_gateway_acme").plugin
     assert (plugin.slug, plugin.file.name) == ("acme", "Custom")
 
