@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.advanced import Advanced, Delay
+from gateway.advanced import NONE, Advanced, Delay
 from gateway.clock import in_words
 from gateway.directory import Directory
 from gateway.escalation import notifications_of
@@ -22,6 +22,8 @@ from gateway.store.base import Changes
 
 SELF = "Alert Gateway"
 """The Source of alerts that the gateway opens about itself, and the actor of what it does by itself."""
+HAND_OVER = 120_000
+"""How long (ms) an alert must stay open after the leader of its group was closed, before people are told of it."""
 _SAID = ("source_url", "source_status", "assignee", "topic")
 _TEXTS = ("subject", "description", "short_text")
 
@@ -225,10 +227,11 @@ class Alerts:
             return "appended", said
         return None, said
 
-    def _told_at(self, alert: Alert, delay: Delay, trace: list[str]) -> int | None:
+    def _told_at(self, alert: Alert, delay: Delay, trace: list[str], not_before: int = 0) -> int | None:
         """When people are told of an alert that is open and of which nobody was told yet."""
         events = alert.openings or (self._now,)
-        told_at, why = at_event(delay, self._now, alert.opened_at, events, self._openings.get(alert.key, ()))
+        opened = self._openings.get(alert.key, ())
+        told_at, why = at_event(delay, self._now, alert.opened_at, events, opened, not_before=not_before)
         if why is not None:
             trace.append(why)
         return told_at
@@ -292,8 +295,10 @@ class Alerts:
         first = next((member for member in members if member.status == "open"), members[0])
         told_at = None
         if first.status == "open":
-            delay = self._directory.advanced_of(integration).delay if integration is not None else Delay()
-            told_at = self._told_at(first, delay, [])
+            advanced = self._directory.advanced_of(integration) if integration is not None else NONE
+            within = advanced.group.within_ms if advanced.group is not None else 0
+            # What fell together gets up together: nobody is to hear of each in turn.
+            told_at = self._told_at(first, advanced.delay, [], not_before=self._now + min(within, HAND_OVER))
         text = f"alert {leader.id}, which it was told as part of, is closed"
         cause = Cause(actor=SELF, integration=integration)
         promoted = msgspec.structs.replace(first, leader_id=None, told_at=told_at)

@@ -29,12 +29,12 @@ def at_opening(delay: Delay, now: int, earlier: Sequence[int]) -> tuple[int | No
 
 
 def at_event(
-    delay: Delay, now: int, opened_at: int, events: Sequence[int], opened: Sequence[int] = ()
+    delay: Delay, now: int, opened_at: int, events: Sequence[int], opened: Sequence[int] = (), *, not_before: int = 0
 ) -> tuple[int | None, str | None]:
     """
     The same for an alert that is open already, and of which nobody was told yet.
 
-    `events` are its opening events, `opened` when it was opened, this time among them.
+    `events` are its opening events, `opened` when it was opened, this time among them. Nobody is told before `not_before`.
     """
     counted = [at for at in events if not delay.within_ms or at > now - delay.within_ms]
     if len(counted) < delay.alerts:
@@ -42,7 +42,7 @@ def at_event(
             None,
             f"delay: people are told at opening event {delay.alerts}{_within(delay)}; this is number {len(counted)}",
         )
-    return _once_open(delay, now, opened_at, opened)
+    return _once_open(delay, now, opened_at, opened, not_before)
 
 
 def is_repeated(delay: Delay, count: int) -> bool:
@@ -57,11 +57,15 @@ def remembered(delay: Delay, openings: Sequence[int], now: int) -> tuple[int, ..
     return (*openings[:1], *openings[1:][-(MOST_OPENINGS - 2) :], now) if openings else (now,)
 
 
-def _once_open(delay: Delay, now: int, opened_at: int, opened: Sequence[int]) -> tuple[int | None, str | None]:
+def _once_open(
+    delay: Delay, now: int, opened_at: int, opened: Sequence[int], not_before: int = 0
+) -> tuple[int | None, str | None]:
     """When it has been open for long enough, and within support hours."""
-    told_at, why = now, []
+    told_at, why = max(now, not_before), []
+    if told_at > now:
+        why.append(f"it must stay open for {in_words(told_at - now)}")
     if opened_at + delay.wait_ms > now:
-        told_at = opened_at + delay.wait_ms
+        told_at = max(told_at, opened_at + delay.wait_ms)
         why.append(f"it must be open for {in_words(delay.wait_ms)}")
     flapping = delay.flapping
     if flapping is not None and opened_at + flapping.within_ms > now:

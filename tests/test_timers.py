@@ -200,11 +200,11 @@ async def test_a_leader_that_falls_silent_is_followed_by_its_oldest_member(gatew
     assert [(alert.status, alert.leader_id) for alert in await gateway.alerts()] == [
         ("closed", None), ("open", None), ("open", 2),
     ]  # fmt: skip
-    assert (await gateway.heard())[-2:] == [(2, "opened", "ann", 60), (2, "opened", "bob", 65)]
+    assert (await gateway.heard())[-2:] == [(2, "opened", "ann", 62), (2, "opened", "bob", 67)]
     await gateway.state.close()
     gateway.state = SqliteState.open(gateway.data, clock=gateway.clock)
     await close_alert(gateway.state, gateway.clock, 2, actor="ann")
-    assert (await gateway.heard())[-2:] == [(3, "opened", "ann", 60), (3, "opened", "bob", 65)]
+    assert (await gateway.heard())[-2:] == [(3, "opened", "ann", 62), (3, "opened", "bob", 67)]
 
 
 async def test_more_than_are_done_at_once_are_done_in_turn(gateway: Gateway) -> None:
