@@ -144,23 +144,22 @@ class Alerts:
         if delay.flapping is not None:
             self._openings[alert.key].append(self._now)
             self.changes.openings.append((alert.key, self._now))
+        told = replace(alert, told_at=told_at)
+        group = advanced.group
+        if group is not None and reading.group_key is not None:
+            told = replace(told, group_key=reading.group_key)
+            leader = self._leader(alert.integration_id, reading.group_key)
+            if leader is not None and leader.opened_at > self._now - group.within_ms:
+                trace.append(
+                    f"group: alert {leader.id} of the same {', '.join(group.by)} opened within "
+                    f"{in_words(group.within_ms)}; this one is told as part of it"
+                )
+                self._members.setdefault(leader.id, []).append(told)
+                return replace(told, told_at=None, leader_id=leader.id)
+            self._leaders.setdefault((alert.integration_id, reading.group_key), []).append(told)
         if why is not None:
             trace.append(why)
-        alert = replace(alert, told_at=told_at)
-        if advanced.group is None or reading.group_key is None:
-            return alert
-        alert = replace(alert, group_key=reading.group_key)
-        leader = self._leader(alert.integration_id, reading.group_key)
-        window = advanced.group.within_ms
-        if leader is None or leader.opened_at <= self._now - window:
-            self._leaders.setdefault((alert.integration_id, reading.group_key), []).append(alert)
-            return alert
-        trace.append(
-            f"group: alert {leader.id} of the same {', '.join(advanced.group.by)} opened within {in_words(window)}; "
-            "this one is told as part of it"
-        )
-        self._members.setdefault(leader.id, []).append(alert)
-        return replace(alert, told_at=None, leader_id=leader.id)
+        return told
 
     def _leader(self, integration_id: str, group_key: str) -> Alert | None:
         """The newest open alert of a group that is no part of another one."""

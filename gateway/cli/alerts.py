@@ -88,6 +88,9 @@ def show(session: Session, alert_id: int) -> None:
         session.out.json(shape)
         return
     session.out.pairs({key: value for key, value in shape.items() if key != "description"})
+    if shape["custom"]:
+        session.out.lines(["", "custom fields"])
+        session.out.pairs(shape["custom"])
     if shape["description"]:
         session.out.lines(["", block(shape["description"])])
     session.out.lines(["", "timeline"])
