@@ -3,8 +3,9 @@ Kill a gateway under load, then count: is every message that was answered 2xx re
 
     python -m tests.crash --kills 100
 
-posts messages from several senders while it kills web, worker, delivery and reader at random moments, then once more for
-each named crash point, and prints the counts. The suite runs a short form of the same (`test_crash.py`).
+posts messages from several senders while it kills web, worker, delivery and reader at random moments, again with people who
+wait to be told, then once more for each named crash point, and prints the counts. The suite runs a short form of the same
+(`test_crash.py`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -97,12 +99,18 @@ class Senders:
             time.sleep(self._pause)
 
 
-def at_random(data: Path, sink: Sink, kills: int, seed: int, pause: float = 0.05) -> Counts:
+WAITING = {"delay": {"wait": "1500ms"}, "close_after": "1h"}
+"""Settings with which people wait to be told, over the deaths of those who will tell them."""
+
+
+def at_random(
+    data: Path, sink: Sink, kills: int, seed: int, pause: float = 0.05, settings: Mapping[str, Any] | None = None
+) -> Counts:
     """Kill `kills` processes at random moments under load."""
     chance = random.Random(seed)
     gateway = RunningGateway(data).start()
     try:
-        made = gateway.add("custom", "crash", tell=sink.url)
+        made = gateway.add("custom", "crash", tell=sink.url, **(settings or {}))
         senders = Senders(gateway, made.url(gateway.url), pause)
         for _ in range(kills):
             time.sleep(chance.uniform(0.02, 0.4))
@@ -193,6 +201,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         runs: list[tuple[str, Callable[[Path, Sink], Counts]]] = [
             ("at random moments", partial(at_random, kills=arguments.kills, seed=arguments.seed)),
+            ("while people wait", partial(at_random, kills=arguments.kills, seed=arguments.seed, settings=WAITING)),
             *((point, partial(at_point, point=point)) for point in POINTS),
         ]
         for number, (name, run) in enumerate(runs):

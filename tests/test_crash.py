@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.faults import POINTS
-from tests.crash import Counts, at_point, at_random
+from tests.crash import WAITING, Counts, at_point, at_random
 from tests.running import Sink
 
 
@@ -24,6 +24,10 @@ def test_killed_at_random_moments(tmp_path: Path, sink: Sink) -> None:
     counts = at_random(tmp_path / "data", sink, kills=8, seed=20261122)
     _check(counts)
     assert counts.kills == 8
+
+
+def test_killed_while_people_wait_to_be_told(tmp_path: Path, sink: Sink) -> None:
+    _check(at_random(tmp_path / "data", sink, kills=8, seed=20261125, settings=WAITING))
 
 
 @pytest.mark.parametrize("point", POINTS)
