@@ -16,6 +16,7 @@ import msgspec
 from gateway.clock import span
 from gateway.errors import SettingsError, TemplateError
 from gateway.hours import Hours, check_hours
+from gateway.mapping import to_text
 from gateway.models import Override, Reading
 from gateway.rules import Condition, Fields, Test, compile_condition, value_of
 from gateway.tables import struct_of
@@ -63,7 +64,7 @@ class Delay(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     @property
     def support_hours(self) -> tuple[Hours, ...]:
         """`until` as a list."""
-        return tuple(self.until) if isinstance(self.until, list) else (self.until,)
+        return _hours(self.until)
 
     @property
     def wait_ms(self) -> int:
@@ -151,7 +152,11 @@ NONE = Advanced()
 
 
 def advanced_of(settings: Mapping[str, Any]) -> Advanced:
-    """The Advanced Settings among an integration's settings; raises TemplateError that names the key and what to write."""
+    """
+    The Advanced Settings among an integration's settings; raises TemplateError that names the key and what to write.
+
+    Conditions, texts and fields that alerts are grouped by are checked where they are compiled, by a `Router`.
+    """
     own = {key: value for key, value in settings.items() if key in KEYS}
     if not own:
         return NONE
@@ -160,7 +165,6 @@ def advanced_of(settings: Mapping[str, Any]) -> Advanced:
     if problem is not None:
         msg = f"settings: {problem}"
         raise TemplateError(msg)
-    Router(advanced)
     return advanced
 
 
@@ -236,8 +240,6 @@ class Router:
     def _group_key(self, fields: Fields, scope: Any) -> str | None:
         if not self._group_by:
             return None
-        from gateway.mapping import to_text
-
         return msgspec.json.encode([to_text(find(fields, scope)) for _, find in self._group_by]).decode()
 
 
@@ -250,7 +252,7 @@ def _hours(hours: Hours | list[Hours]) -> tuple[Hours, ...]:
 
 
 def _flaw(advanced: Advanced) -> str | None:
-    """What is wrong with them, if anything, but for conditions and texts."""
+    """What is wrong with them, if anything, but for what a `Router` compiles."""
     group = advanced.group
     if group is not None and not group.by:
         return "`[group] by` is empty; name what the alerts have in common, or leave it out for source_name"

@@ -165,7 +165,7 @@ def test_hours_are_one_table_or_several(key: str) -> None:
 )  # fmt: skip
 def test_what_is_wrong_names_the_key_and_the_fix(text: str, words: str) -> None:
     with pytest.raises(TemplateError) as refused:
-        advanced_of(toml(text))
+        Router(advanced_of(toml(text)))
     assert words in str(refused.value)
 
 

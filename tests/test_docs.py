@@ -24,7 +24,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway import hookspecs, ingest
-from gateway.advanced import advanced_of
+from gateway.advanced import Router, advanced_of
 from gateway.cli.root import COMMANDS
 from gateway.clock import SystemClock
 from gateway.config import Settings
@@ -303,4 +303,4 @@ def test_the_configuration_file_that_is_shown_is_one() -> None:
     (shown,) = [block.text for block in blocks(page) if block.title == "gateway.toml"]
     assert [table.name for table in parse(shown, "gateway.toml").integration] == ["Doors", "Doors of the lab"]
     for table in parse(shown, "gateway.toml").integration:
-        advanced_of(table.settings)
+        Router(advanced_of(table.settings))
