@@ -566,7 +566,7 @@ async def test_the_test_above_finds_what_is_lost_without_a_sync(store: Opened) -
 
 
 KILLED = """
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from gateway.clock import SystemClock
 from gateway.faults import Faults
@@ -574,11 +574,14 @@ from gateway.store.base import Changes
 from gateway.store.sqlite import SqliteJournal, SqliteState
 from tests.store_conformance import alert, draft, event, notification
 
+def say(line):  # two threads speak: a line is one write, so that neither cuts the other's, and the kill cuts none
+    os.write(1, f"{line}\\n".encode())
+
 async def main(data, faults):
     journal = SqliteJournal.open(data, clock=SystemClock(), faults=faults)
     state = SqliteState.open(data, clock=SystemClock(), faults=faults)
     def done(outcome):
-        print(outcome.id, flush=True)
+        say(outcome.id)
     for number in range(1, 200):
         for copy in range(3):
             journal.append(draft(b"x" * 3000, delivery_id=f"{number}-{copy}"), done)
@@ -586,7 +589,7 @@ async def main(data, faults):
             changes = Changes(cursor=number, alerts=[alert(number)], events=[event(number)])
             changes.notifications.append(notification(f"n{number}", alert_id=number))
             await change.write(changes)
-        print("cursor", number, flush=True)
+        say(f"cursor {number}")
         await asyncio.sleep(0.001)
 
 asyncio.run(main(Path(sys.argv[1]), Faults(sys.argv[2])))
