@@ -583,7 +583,7 @@ async def test_told_to_stop_it_lets_attempts_end_and_settles_them(monkeypatch: p
     async def hang() -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(module, "STOP_DEADLINE", 0.3)
+    monkeypatch.setattr(module, "STOP_DEADLINE", 1.5)
     state = MemoryState()
     await state.put([], [a_notification("ntf_slow", "slow"), a_notification("ntf_hang", "hang")])
     notes = Notes(slow=slow, hang=hang)
