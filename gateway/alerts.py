@@ -15,13 +15,11 @@ from gateway.advanced import NONE, Advanced, Delay
 from gateway.clock import in_words
 from gateway.directory import Directory
 from gateway.escalation import notifications_of
-from gateway.models import Alert, AlertKey, Change, ChangeKind, Event, Integration, Reading, Routing
+from gateway.models import SELF, Alert, AlertKey, Change, ChangeKind, Event, Integration, Reading, Routing
 from gateway.pacing import at_event, at_opening, is_repeated, remembered
 from gateway.routing import routing_of
 from gateway.store.base import Changes
 
-SELF = "Alert Gateway"
-"""The Source of alerts that the gateway opens about itself, and the actor of what it does by itself."""
 HAND_OVER = 120_000
 """How long (ms) an alert must stay open after the leader of its group was closed, before people are told of it."""
 _SAID = ("source_url", "source_status", "assignee", "topic")

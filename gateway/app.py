@@ -29,10 +29,9 @@ from gateway.errors import StoreError
 from gateway.fetching import Fetching
 from gateway.ingest import BAD_REQUEST, TIMED_OUT, Admission, Answer, Ingest
 from gateway.metrics import CONTENT_TYPE, GatewayMetrics
+from gateway.own_alerts import LATE
 from gateway.store.base import Draft, Journal, Receipt, State
 
-FAR_BEHIND_MS = 60_000
-"""How long the oldest message may wait for the worker before `/readyz` says so."""
 _PREFIX = PREFIX.decode()
 _log = logging.getLogger("gateway.app")
 _NO_STORE = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -137,7 +136,7 @@ class Health:
             cursor, head = await self._state.cursor(), await self._journal.head()
             behind = max(0, head - cursor)
             waiting = await self._journal.read(cursor, 1) if behind else []
-            if waiting and (age := self._clock.now() - waiting[0].received_at) > FAR_BEHIND_MS:
+            if waiting and (age := self._clock.now() - waiting[0].received_at) > LATE:
                 reasons.append(f"the worker is {behind} messages behind; the oldest waits for {age // 1000} s")
         except StoreError as error:
             reasons.append(str(error))

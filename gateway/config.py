@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long one attempt may take in all."""
     fetch_deadline: float = 5.0
     """How long it may take to fetch what a message asks for: a certificate, a confirmation. 0 fetches nothing."""
+    own_policy: str = ""
+    """The policy that is told of the gateway's own alerts: messages read late, notifications sent late, dead letters."""
     log_level: str = "info"
     """debug, info, warning or error."""
     forwarded_allow_ips: str = ""

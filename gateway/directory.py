@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from gateway.advanced import NONE, Advanced, advanced_of
 from gateway.errors import TemplateError
 from gateway.escalation import People
 from gateway.hours import Window, active_until
-from gateway.models import AlertKey, Event, Integration, Policy
+from gateway.models import SELF, AlertKey, Event, Integration, Policy
 from gateway.store.base import State
 
 _log = logging.getLogger("gateway.directory")
@@ -74,8 +74,12 @@ def key_of(endpoint_id: str, event: Event) -> AlertKey:
     return AlertKey(endpoint_id, event.source or "", event.source_name or "", event.source_id)
 
 
-async def directory_of(state: State) -> Directory:
-    """The configuration as it is now; where it changes meanwhile, a version older than what is in it."""
+async def directory_of(state: State, own_policy: str = "") -> Directory:
+    """
+    The configuration as it is now; where it changes meanwhile, a version older than what is in it.
+
+    `own_policy` names who is told of the gateway's own alerts.
+    """
     version = await state.config_version()
     by_endpoint: dict[str, list[Integration]] = {}
     advanced: dict[str, Advanced] = {}
@@ -88,6 +92,8 @@ async def directory_of(state: State) -> Directory:
             advanced[integration.id] = advanced_of(integration.settings)
         except TemplateError as error:  # they were good when they were saved, by another version
             _log.warning("the Advanced Settings of %s are passed over: %s", integration.name, error)
+    policies = {policy.id: policy for policy in await state.policies()}
+    by_endpoint[SELF] = [_itself(own_policy, policies.values())]
     windows: dict[str, list[Window]] = {}
     for window in await state.windows():
         windows.setdefault(window.integration_id, []).append(window)
@@ -95,11 +101,23 @@ async def directory_of(state: State) -> Directory:
         version=version,
         integrations=by_endpoint,
         people=People(
-            policies={policy.id: policy for policy in await state.policies()},
+            policies=policies,
             groups={group.id: group for group in await state.groups()},
             users={user.id: user for user in await state.users()},
         ),
         advanced=advanced,
         windows=windows,
         fan_out=frozenset(endpoint.id for endpoint in await state.endpoints() if endpoint.fan_out),
+    )
+
+
+def _itself(own_policy: str, policies: Iterable[Policy]) -> Integration:
+    """What stands for an integration where the gateway's own alerts are concerned."""
+    policy_id = next((policy.id for policy in policies if policy.name == own_policy), None)
+    if own_policy and policy_id is None:
+        _log.warning(
+            "nobody is told of the gateway's own alerts: GATEWAY_OWN_POLICY: there is no policy %r", own_policy
+        )
+    return Integration(
+        id=SELF, endpoint_id=SELF, name=SELF, template="", policy_id=policy_id, created_at=0, updated_at=0
     )

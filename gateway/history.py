@@ -13,9 +13,8 @@ from typing import Literal
 import msgspec
 
 from gateway.advanced import Delay
-from gateway.alerts import SELF
 from gateway.directory import Directory
-from gateway.models import Alert, AlertKey, Change, EventRecord
+from gateway.models import SELF, Alert, AlertKey, Change, EventRecord
 from gateway.pacing import MOST_OPENINGS
 from gateway.store.base import State
 

@@ -22,6 +22,8 @@ AlertStatus = Literal["open", "assigned", "closed"]
 ChangeKind = Literal["opened", "appended", "updated", "assigned", "closed"]
 NotificationStatus = Literal["pending", "delivered", "dead", "withdrawn"]
 
+SELF = "Alert Gateway"
+"""The Source and the integration of alerts that the gateway opens about itself, and the actor of what it does by itself."""
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.alerts import SELF, Alerts, Cause, Known
+from gateway.alerts import Alerts, Cause, Known
 from gateway.clock import instant, iso
 from gateway.directory import Directory
 from gateway.hours import Window
 from gateway.models import (
+    SELF,
     Alert,
     AlertKey,
     ChangeKind,

@@ -4,7 +4,8 @@ The worker: takes messages from the journal in order, has them read, and applies
 Two lanes. In the fast one a batch is read while the one before is applied. A message that hangs or crashes its reader is
 set aside: it is tried once more in the other lane, where it holds up nobody but its own kind, and is `failed` after that. As
 long as a template is suspect, or messages of an endpoint wait aside, later ones of theirs go aside as well, so that order is
-kept. Replays take that lane too. Beside the lanes, alerts are closed for silence and maintenance windows end.
+kept. Replays take that lane too. Beside the lanes, alerts are closed for silence, maintenance windows end, and the gateway
+looks after itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gateway.directory import Directory, directory_of
 from gateway.errors import StoreBusyError
 from gateway.lane import Lane
 from gateway.models import Deferred, Integration, Message
+from gateway.own_alerts import look_after
 from gateway.pipeline import Plan, Read, set_aside
 from gateway.reader import Job, Reply
 from gateway.recall import of_messages
@@ -39,6 +41,8 @@ GIVEN_UP = 3
 BREAKER_WINDOW = 60_000
 """After so many messages of an endpoint were given up within this time (ms), its others are not tried until that is over."""
 _MOST_WAITING = 10_000
+LOOK = 5.0
+"""How often (s) the gateway looks whether it has to open an alert about itself."""
 _IDLE = 0.5
 _PAUSE = 0.2
 _log = logging.getLogger("gateway.worker")
@@ -62,6 +66,7 @@ class Worker:
         self._journal = journal
         self._state = state
         self._clock = clock
+        self._own_policy = settings.own_policy
         self._heard = heard
         self._tell = tell
         self._fast = Lane(reader_environ, deadline=settings.read_deadline, name="reader")
@@ -259,8 +264,14 @@ class Worker:
     # timers
 
     async def _run_timers(self, stop: asyncio.Event) -> None:
+        looked = self._clock.monotonic()
         while not stop.is_set():
             try:
+                if self._clock.monotonic() - looked >= LOOK:
+                    looked = self._clock.monotonic()
+                    await self._refresh()
+                    if await look_after(self._journal, self._state, self._directory, self._clock.now()):
+                        self._tell.ring()
                 # Silence is not heard before what waits in the journal was read.
                 now = self._clock.now() if self._behind is None else self._behind
                 due_at = await self._state.next_timer()
@@ -324,7 +335,7 @@ class Worker:
 
     async def _refresh(self) -> None:
         if await self._state.config_version() != self._directory.version:
-            self._directory = await directory_of(self._state)
+            self._directory = await directory_of(self._state, self._own_policy)
 
     async def _complain(self, error: Exception) -> None:
         _log.warning("the store is busy, trying again: %s", error)

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.advanced import Advanced, advanced_of
-from gateway.alerts import SELF, Alerts, Cause
+from gateway.alerts import Alerts, Cause
 from gateway.directory import Directory
 from gateway.escalation import People
 from gateway.hours import Window
 from gateway.models import (
+    SELF,
     Alert,
     AlertKey,
     Change,

@@ -28,7 +28,7 @@ LAYERS = (
     ),
     "hookspecs plugins loader ''",
     (
-        "pipeline alerts directory escalation pacing routing recall timers maintenance cautions delivery actions "
+        "pipeline alerts directory escalation pacing routing recall timers own_alerts maintenance cautions delivery actions "
         "integrations people configuration configuration_file references inventory reconciliation applying"
     ),
     "store notifiers",

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.alerts import SELF, Known
+from gateway.alerts import Known
 from gateway.directory import Directory, key_of
 from gateway.escalation import People
 from gateway.models import (
+    SELF,
     Alert,
     AlertKey,
     Contact,

@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 
 from gateway.actions import close_alert
-from gateway.alerts import SELF
 from gateway.clock import ManualClock
 from gateway.directory import directory_of
 from gateway.hours import Window
-from gateway.models import Alert, Contact, Endpoint, Event, Integration, Message, Policy, PolicyStep, Reading, User
+from gateway.models import (
+    SELF,
+    Alert,
+    Contact,
+    Endpoint,
+    Event,
+    Integration,
+    Message,
+    Policy,
+    PolicyStep,
+    Reading,
+    User,
+)
 from gateway.pipeline import Plan, Read
 from gateway.recall import of_messages
 from gateway.store.base import Changes

@@ -20,12 +20,11 @@ import msgspec
 import pytest
 
 import gateway.worker
-from gateway.alerts import SELF
 from gateway.clock import ManualClock, SystemClock
 from gateway.config import Settings
 from gateway.errors import StoreBusyError, StoreError
 from gateway.lane import reader_environ
-from gateway.models import Alert, AlertKey, Deferred, Endpoint, Event, EventRecord, Integration, Message, Reading
+from gateway.models import SELF, Alert, AlertKey, Deferred, Endpoint, Event, EventRecord, Integration, Message, Reading
 from gateway.reader import Job, Reply
 from gateway.store.base import Changes, Draft, Journal, Receipt, State
 from gateway.store.sqlite import SqliteJournal, SqliteState
@@ -305,6 +304,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here waits for long."""
     monkeypatch.setattr(gateway.worker, "_IDLE", 0.002)
     monkeypatch.setattr(gateway.worker, "_PAUSE", 0.001)
+    monkeypatch.setattr(gateway.worker, "LOOK", 1e9)  # the gateway looks after itself in tests/test_own_alerts.py
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from gateway.cli.session import Session
 from gateway.clock import iso
 from gateway.errors import GatewayError, SettingsError
 from gateway.models import Message
+from gateway.own_alerts import LATE
 
 if TYPE_CHECKING:
     from gateway.store.sqlite import SqliteJournal, SqliteState
 
 _EARLIEST = 1_760_000_000_000  # October 2025; this code is younger than that
 _SKEW = 60_000
-_LATE = 60_000
 _LEAST_FREE = 1 << 30
 _PATIENCE = 2.0
 
@@ -170,15 +170,25 @@ async def _store(
         fix = "`alert-gateway notifications list --status dead` says why; `notifications retry --all-dead` tries again"
         yield Finding("notifications", "problem", f"{dead} dead letters: people were not told", fix)
     due = counts.oldest_due_at
-    if due is not None and due < now - _LATE:
+    if due is not None and due < now - LATE:
         fix = "look into the log of the delivery process" if session.running else "start the gateway"
         yield Finding("notifications", "problem", f"one has been due since {iso(due)}", fix)
     elif not dead:
         yield Finding("notifications", "ok", f"{counts.notifications.get('pending', 0)} pending, no dead letters")
+    yield _own_policy(session.settings.own_policy, [policy.name for policy in await state.policies()])
     silent = [one.name for one in await state.integrations() if one.enabled and one.policy_id is None]
     if silent:
         found = f"no policy, so nobody is notified: {', '.join(silent)}"
         yield Finding("integrations", "note", found, "`alert-gateway integrations set NAME --policy POLICY` names one")
+
+
+def _own_policy(name: str, policies: list[str]) -> Finding:
+    fix = "GATEWAY_OWN_POLICY names the policy to tell"
+    if not name:
+        return Finding("own alerts", "note", "nobody is told of the gateway's own alerts", fix)
+    if name not in policies:
+        return Finding("own alerts", "problem", f"there is no policy {name!r}, so nobody is told of them", fix)
+    return Finding("own alerts", "ok", f"policy {name} is told of them")
 
 
 async def _backlog(session: Session, journal: SqliteJournal, state: SqliteState, newest: list[Message]) -> Finding:
@@ -191,7 +201,7 @@ async def _backlog(session: Session, journal: SqliteJournal, state: SqliteState,
     if session.running is None:
         return Finding("backlog", "problem", said, "start the gateway; it goes on where it stopped")
     oldest = await journal.read(cursor, 1)
-    if oldest and oldest[0].received_at < session.clock.now() - _LATE:
+    if oldest and oldest[0].received_at < session.clock.now() - LATE:
         fix = "look into the log of the worker; `alert-gateway messages list --outcome pending` lists them"
         return Finding("backlog", "problem", f"{said}, the oldest since {iso(oldest[0].received_at)}", fix)
     return Finding("backlog", "ok", said)
