@@ -30,11 +30,18 @@ _TITLE = re.compile(
 _MONITOR_LINK = re.compile(r"https://[A-Za-z0-9.-]+/monitors[/#](?P<id>[0-9]+)[^\s)\]]*")
 
 
+class Org(msgspec.Struct, frozen=True):
+    """`org` of the default payload."""
+
+    name: Word = None
+
+
 class Variables(msgspec.Struct, frozen=True, kw_only=True, rename={"event_id": "id"}):
     """
     A payload whose keys are the names of Datadog's variables in lower case; all are optional.
 
-    The payload is the user's to write. The keys at the end are plain words that people give to the same variables.
+    The payload is the user's to write. The keys at the end are plain words that people give to the same variables, and what the
+    default payload has: a line is soon added to that.
     """
 
     alert_transition: Word = None
@@ -63,12 +70,7 @@ class Variables(msgspec.Struct, frozen=True, kw_only=True, rename={"event_id": "
     body: Word = None
     url: Word = None
     host: Word = None
-
-
-class Org(msgspec.Struct, frozen=True):
-    """`org` of the default payload."""
-
-    name: Word = None
+    org: Org | Word = None
 
 
 class Default(msgspec.Struct, frozen=True, kw_only=True, rename={"event_id": "id"}):
@@ -108,7 +110,8 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
     One event of a payload in Datadog's variables.
 
     `$ALERT_CYCLE_KEY` links events from the time an alert triggers until it resolves; `$AGGREG_KEY` joins events that belong
-    together; `$ALERT_ID` is the monitor's, which with `$ALERT_SCOPE` names one group of it.
+    together; `$ALERT_ID` is the monitor's, which with `$ALERT_SCOPE` names one group of it. What is missing of the two is read
+    from where the default payload has it.
     """
     title = title_of(said(sent.alert_title) or said(sent.event_title) or said(sent.title) or "")
     # "Null" is a transition in its own right, and template.toml says what it means; a title that names one is believed first.
@@ -117,8 +120,9 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
     if status is None:
         yield Ignored("the payload names no transition: add alert_transition, as the setup steps say")
         return
-    scope = said(sent.alert_scope) or said(sent.scope)
-    monitor = said(sent.alert_id) or said(sent.monitor_id)
+    link = _MONITOR_LINK.search(said(sent.event_msg) or said(sent.body) or "")
+    scope = said(sent.alert_scope) or said(sent.scope) or title.scope
+    monitor = said(sent.alert_id) or said(sent.monitor_id) or (link and link["id"])
     group = monitor and (f"{monitor} {scope}" if scope else monitor)
     identity = said(sent.alert_cycle_key) or said(sent.aggreg_key) or group or said(sent.event_id)
     if identity is None:
@@ -129,8 +133,8 @@ def events_from_variables(sent: Variables) -> Iterator[Event | Ignored]:
     kind = said(sent.alert_type)
     yield Event(
         source_id=identity,
-        source_name=said(sent.org_name),
-        source_url=said(sent.link) or said(sent.url),
+        source_name=said(sent.org_name) or name_of(sent.org),
+        source_url=said(sent.link) or said(sent.url) or (link and link[0]),
         source_status=status,
         source_severity=priority
         if priority and _PRIORITY.fullmatch(priority)
@@ -165,7 +169,7 @@ def events_from_default_payload(sent: Default) -> Iterator[Event | Ignored]:
         raise UnreadableError(msg)
     yield Event(
         source_id=identity,
-        source_name=said(sent.org.name if isinstance(sent.org, Org) else sent.org),
+        source_name=name_of(sent.org),
         source_url=link[0] if link else None,
         source_status=title.transition,
         source_severity=title.priority,
@@ -180,6 +184,11 @@ def said(value: Word) -> str | None:
     """A variable as text; None where Datadog had nothing for it: empty, `null`, `N/A`, or the variable's own name."""
     text = "" if value is None else str(value).strip()
     return None if text.lower() in {"", "null", "none", "n/a"} or _UNFILLED.fullmatch(text) else text
+
+
+def name_of(org: Org | Word) -> str | None:
+    """The name of the organization, which the default payload has in an object."""
+    return said(org.name if isinstance(org, Org) else org)
 
 
 def title_of(text: str) -> Title:
