@@ -32,6 +32,7 @@ from gateway.loader import load_plugins
 from gateway.models import Integration, Message, Reading
 from gateway.plugins import Plugins
 from gateway.rulebook import Rulebook, clean, compile_rulebook, tidy
+from gateway.sequence import Way, shared_out
 from gateway.template import Request, describe
 
 MAX_REPLY = 64 << 20
@@ -87,29 +88,16 @@ class Readings:
         """
         What the message says, and which integrations of its endpoint take it.
 
-        An event is taken by the first whose filters it passes, or by each of these where they fan out.
-
-        Raises whatever the template's code raises, UnreadableError where the message is at fault. One of the `others` that
-        cannot read the message takes nothing.
+        Raises whatever the template's code raises, UnreadableError where the message is at fault.
         """
-        readings = self._read_one(job.message, job.integration)
         if not job.others:
-            return readings
-        takings = [_Taking(reading, job.integration) for reading in readings]
-        for other in job.others:
-            open_ones = [taking for taking in takings if job.fan_out or not taking.taken]
-            if not open_ones:
-                break
-            for taking, reading in zip(takings, self._read_or_nothing(job.message, other, len(takings)), strict=False):
-                if job.fan_out or not taking.taken:
-                    taking.offer(reading, other)
-        return [reading for taking in takings for reading in taking.readings()]
+            return self._read_one(job.message, job.integration)
 
-    def _read_or_nothing(self, message: Message, integration: Integration, count: int) -> list[Reading]:
-        try:
-            return self._read_one(message, integration)[:count]
-        except GatewayError as error:
-            return [Reading(action="ignore", dropped_by=f"cannot read it: {error}")] * count
+        def read(integration: Integration) -> tuple[Way, list[Reading]]:
+            readings = self._read_one(job.message, integration)
+            return (integration.template, self.rulebook(integration).file.each, len(readings)), readings
+
+        return shared_out([job.integration, *job.others], read, fan_out=job.fan_out)
 
     def _read_one(self, message: Message, integration: Integration) -> list[Reading]:
         book = self.rulebook(integration)
@@ -135,31 +123,6 @@ class Readings:
         if event is not reading.event:
             event = tidy(event, integration.template)
         return msgspec.structs.replace(reading, event=event, dropped_by=self._plugins.dropped(event, integration))
-
-
-class _Taking:
-    """One event, offered to integrations one after the other."""
-
-    def __init__(self, reading: Reading, first: Integration) -> None:
-        self._first = msgspec.structs.replace(reading, integration_id=first.id)
-        self._refused: list[str] = []
-        self.taken: list[Reading] = []
-        self.offer(reading, first)
-
-    def offer(self, reading: Reading, integration: Integration) -> None:
-        """Let an integration take it, unless its filters or a plugin refuse."""
-        if reading.dropped_by is not None:
-            self._refused.append(f"{integration.name}: {reading.dropped_by}")
-            return
-        trace = reading.trace
-        if self._refused or self.taken:
-            before = (*(f"not taken by {line}" for line in self._refused),)
-            trace = (*before, f"taken by {integration.name}", *trace)
-        self.taken.append(msgspec.structs.replace(reading, integration_id=integration.id, trace=trace))
-
-    def readings(self) -> list[Reading]:
-        """What was taken; the first reading, with what each said against it, where nobody took it."""
-        return self.taken or [msgspec.structs.replace(self._first, dropped_by="; ".join(self._refused))]
 
 
 def request_of(message: Message, book: Rulebook, max_decoded: int) -> Request:

@@ -18,7 +18,7 @@ from gateway.advanced import NONE, Advanced, Router, advanced_of
 from gateway.errors import TemplateError, UnreadableError
 from gateway.mapping import Hole, Text, Texts
 from gateway.models import Action, Event, Ignored, Reading
-from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_filters, compile_severities
+from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_filters, compile_severities, of_message
 from gateway.template import FieldTexts, Read, Request, TemplateFile, TemplateFolder
 
 S = TypeVar("S")
@@ -90,6 +90,8 @@ class Rulebook:
             (rule.reason, compile_condition(rule, f"[[ignore]][{at}]")) for at, rule in enumerate(file.ignore)
         ]
         self._filters = compile_filters(file.filters)
+        # What a template's code cannot read has no fields yet that a filter could look at; the message is there.
+        self._before_reading = compile_filters(of_message(file.filters)) if has_code else self._filters
         self._rules: list[tuple[Action, Test]] = []
         for action in _ORDER:
             rule = getattr(file, action)
@@ -110,14 +112,29 @@ class Rulebook:
         Raises UnreadableError that says what is missing or wrong, and whatever the template's own code raises.
         """
         scopes: list[dict[str, Any]] = []
-        if not self._has_code:
-            scopes = self._scopes(request)
-            if not scopes:
-                return [Reading(action="ignore", reason=f"the list {self.file.each!r} is empty")]
-            if len(scopes) > 1:
-                return self._each_alone(request, scopes)
-            request.table = partial(self._alone, scopes[0])
-        return self._all(request, scopes)
+        try:
+            if not self._has_code:
+                scopes = self._scopes(request)
+                if not scopes:
+                    nothing = Reading(action="ignore", reason=f"the list {self.file.each!r} is empty")
+                    return [self._turned_away(request.scope) or nothing]
+                if len(scopes) > 1:
+                    return self._each_alone(request, scopes)
+                request.table = partial(self._alone, scopes[0])
+            return self._all(request, scopes)
+        except UnreadableError:
+            turned_away = self._turned_away(scopes[0] if scopes else request.scope)
+            if turned_away is None:
+                raise
+            return [turned_away]
+
+    def _turned_away(self, scope: Mapping[str, Any]) -> Reading | None:
+        """Of what is no event, or cannot be read: that the filters do not let it pass, None where they do."""
+        if self._before_reading is None:
+            return None
+        fields = {} if self._has_code else {"source": self.file.name, **self._values(scope)}
+        passes, sentence = self._before_reading(fields, scope)
+        return None if passes else _filtered(sentence)
 
     def _all(self, request: Request, scopes: Sequence[Mapping[str, Any]]) -> list[Reading]:
         found = self._read(request) if self._read is not None else request.table(request)  # type: ignore[misc]
@@ -134,7 +151,8 @@ class Rulebook:
             try:
                 readings += self._all(request, [scope])
             except UnreadableError as error:
-                readings.append(Reading(action="ignore", error=f"{self.file.each}[{number}]: {error}"))
+                unread = Reading(action="ignore", error=f"{self.file.each}[{number}]: {error}")
+                readings.append(self._turned_away(scope) or unread)
         return readings
 
     def _alone(self, scope: Mapping[str, Any], _request: Request) -> list[Event | Ignored]:
@@ -181,22 +199,23 @@ class Rulebook:
     def _judged(self, item: Event | Ignored, scope: Mapping[str, Any]) -> Reading:
         if isinstance(item, Ignored):
             reason = _reason(item.reason) or "the template gave no reason"
-            return Reading(action="ignore", reason=reason, trace=(f"ignore: {_reason(item.because) or reason}",))
+            ignored = Reading(action="ignore", reason=reason, trace=(f"ignore: {_reason(item.because) or reason}",))
+            return self._turned_away(scope) or ignored
         if self._has_code and (values := self._values(scope)):
             item = msgspec.structs.replace(item, **values)
         event = tidy(item, self.file.name)
         fields: Fields = {name: getattr(event, name) for name in (*EVENT_FIELDS, "custom")}
-        if self._has_code:
-            for reason, test in self._ignore:
-                holds, sentence = test(fields, scope)
-                if holds:
-                    return Reading(action="ignore", reason=reason, event=event, trace=(f"ignore: {sentence}",))
         trace: list[str] = []
         if self._filters is not None:
             passes, sentence = self._filters(fields, scope)
             trace.append(f"filters: {sentence}")
             if not passes:
-                return Reading(action="ignore", event=event, dropped_by=f"filters: {sentence}", trace=tuple(trace))
+                return _filtered(sentence, event)
+        if self._has_code:
+            for reason, test in self._ignore:
+                holds, sentence = test(fields, scope)
+                if holds:
+                    return Reading(action="ignore", reason=reason, event=event, trace=(*trace, f"ignore: {sentence}"))
         reading = self._ruled(event, fields, scope, trace)
         return reading if reading.action == "ignore" else self._advanced(reading, fields, scope)
 
@@ -233,6 +252,10 @@ class Rulebook:
             more = f"… and {len(reading.trace) - MAX_TRACE} more lines"
             reading = msgspec.structs.replace(reading, trace=(*reading.trace[:MAX_TRACE], more))
         return reading
+
+
+def _filtered(sentence: str, event: Event | None = None) -> Reading:
+    return Reading(action="ignore", event=event, dropped_by=f"filters: {sentence}", trace=(f"filters: {sentence}",))
 
 
 def _bounded(found: Iterable[Event | Ignored] | None) -> list[Event | Ignored]:

@@ -137,6 +137,17 @@ def compile_filters(filters: Filters) -> Test | None:
     return compile_condition(Condition(all=conditions), "[filters]")
 
 
+def of_message(filters: Filters) -> Filters:
+    """Those filters that look at the message alone, and at no field of the event."""
+    together = filters.any if all(map(_is_of_message, filters.any)) else []
+    return Filters(all=[condition for condition in filters.all if _is_of_message(condition)], any=together)
+
+
+def _is_of_message(condition: Condition) -> bool:
+    parts = condition.all or condition.any
+    return all(map(_is_of_message, parts)) if parts else condition.field is not None and "{" in condition.field
+
+
 def compile_severities(
     rules: SeverityRules, where: str = "[severity]"
 ) -> Callable[[Fields, Any], tuple[Severity | None, str]]:

@@ -33,8 +33,8 @@ LAYERS = (
     ),
     "store notifiers",
     (
-        "ingest fetching endpoints connections framing intake protocol api web app reader lane history stage rehearsal "
-        "worker process web_process supervisor scaffold checking cli __main__"
+        "ingest fetching endpoints connections framing intake protocol api web app sequence reader lane history stage "
+        "rehearsal worker process web_process supervisor scaffold checking cli __main__"
     ),
     "testing",
 )

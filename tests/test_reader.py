@@ -331,15 +331,118 @@ def test_each_event_of_a_message_finds_its_own_takers(plugins: Plugins) -> None:
 
 
 @pytest.mark.parametrize("fan_out", [True, False])
-def test_one_that_cannot_read_the_message_takes_nothing(plugins: Plugins, *, fan_out: bool) -> None:
+def test_one_that_cannot_read_the_message_leaves_it_to_the_others(plugins: Plugins, *, fan_out: bool) -> None:
     first = integration("custom", id="int_0", settings=only("web"))
     broken = integration("custom", id="int_1", name="broken", settings={"fields": {"source_id": "{nowhere}"}})
     gone = integration("nothing", id="int_2", name="gone")
     last = integration("custom", id="int_3", name="last")
     readings = shared(plugins, DB, broken, gone, last, first=first, fan_out=fan_out)
-    assert takers(readings) == [("int_3", True)]
+    assert takers(readings[:1]) == [("int_3", True)]
     assert any("not taken by broken: cannot read it: " in line for line in readings[0].trace)
     assert any("not taken by gone: cannot read it: " in line for line in readings[0].trace)
+    failed = [(reading.integration_id, (reading.error or "").partition(":")[0]) for reading in readings[1:]]
+    assert failed == ([("int_1", "broken"), ("int_2", "gone")] if fan_out else []), "their people are to hear of it"
+    with pytest.raises(UnreadableError, match=r"broken: cannot read it: .*nowhere.*; gone: cannot read it: "):
+        shared(plugins, DB, broken, gone, first=first, fan_out=fan_out)
+
+
+def batch(name: str, *, of: str = "", each: str | None = None, **more: Any) -> Integration:
+    """An integration that reads its events from a list of its own, and takes messages of a kind."""
+    settings: dict[str, Any] = {"fields": {"source_id": "{id}", "source_status": "{state}"}, "each": each, **more}
+    if of:
+        settings["filters"] = {"all": [{"field": "{_message.kind}", "is_one_of": [of]}]}
+    return integration(
+        "custom", id=name, name=name, settings={key: it for key, it in settings.items() if it is not None}
+    )
+
+
+def said(readings: list[Reading]) -> list[tuple[str | None, str | None, str]]:
+    """Of each reading: whose it is, the id of its event, and what is done with it."""
+    return [
+        (
+            reading.integration_id,
+            reading.event.source_id if reading.event is not None else None,
+            "failed" if reading.error else "filtered" if reading.dropped_by else reading.action,
+        )
+        for reading in readings
+    ]
+
+
+BATCH = {"kind": "b", "id": "whole", "state": "open", "list": [{"id": str(n), "state": "open"} for n in range(3)]}
+
+
+@pytest.mark.parametrize("fan_out", [True, False])
+def test_one_that_reads_another_list_is_offered_all_of_it(plugins: Plugins, *, fan_out: bool) -> None:
+    first, second = batch("whole", of="a"), batch("list", of="b", each="list")
+    readings = shared(plugins, BATCH, second, first=first, fan_out=fan_out)
+    assert said(readings) == [("list", "0", "open"), ("list", "1", "open"), ("list", "2", "open")]
+    assert readings[2].trace[0].startswith("not taken by whole: filters: {_message.kind} 'b' is one of a: no")
+    readings = shared(plugins, BATCH, first, first=second, fan_out=fan_out)
+    assert [number for _, number, _ in said(readings)] == ["0", "1", "2"]
+    readings = shared(plugins, {**BATCH, "kind": "c"}, second, first=first, fan_out=fan_out)
+    assert {outcome for _, _, outcome in said(readings)} == {"filtered"}
+    assert "whole: filters" in (readings[0].dropped_by or "")
+    assert "list: filters" in (readings[0].dropped_by or "")
+
+
+def test_what_is_taken_whole_is_not_taken_again_in_parts_unless_they_fan_out(plugins: Plugins) -> None:
+    first, second = batch("whole"), batch("list", each="list")
+    assert said(shared(plugins, BATCH, second, first=first, fan_out=False)) == [("whole", "whole", "open")]
+    every = [("whole", "whole", "open"), *(("list", str(n), "open") for n in range(3))]
+    assert said(shared(plugins, BATCH, second, first=first, fan_out=True)) == every
+
+
+@pytest.mark.parametrize("fan_out", [True, False])
+def test_an_element_that_one_cannot_read_may_be_anothers(plugins: Plugins, *, fan_out: bool) -> None:
+    body = {"list": [{"id": "0", "state": "open"}, {"name": "1", "state": "open"}, {"state": "open"}]}
+    first, second = (
+        batch("ids", each="list"),
+        batch("names", each="list", fields={"source_id": "{name}", "source_status": "{state}"}),
+    )
+    expected = [("ids", "0", "open"), ("names", "1", "open"), ("ids", None, "failed")]
+    if fan_out:
+        expected = [
+            ("ids", "0", "open"), ("names", None, "failed"), ("names", "1", "open"), ("ids", None, "failed"),
+            ("ids", None, "failed"), ("names", None, "failed"),
+        ]  # fmt: skip
+    assert said(shared(plugins, body, second, first=first, fan_out=fan_out)) == expected
+
+
+@pytest.mark.parametrize("fan_out", [True, False])
+@pytest.mark.parametrize(
+    "first",
+    [
+        batch("a", of="a", fields={"source_id": "{a.id}"}),
+        batch("a", of="a", each="a.list"),
+        batch("a", of="a", ignore=[{"field": "{a}", "is_present": False, "reason": "nothing of a"}]),
+        batch("a", fields={"source_id": "{a.id}", "topic": "{kind}"}, filters=only("a")["filters"]),
+    ],
+    ids=["no id", "no list", "ignored", "field"],
+)  # fmt: skip
+def test_filters_are_asked_before_a_message_is_unreadable_or_ignored(
+    plugins: Plugins, first: Integration, *, fan_out: bool
+) -> None:
+    body = {"kind": "b", "id": "1", "state": "open"}
+    assert said(shared(plugins, body, batch("b", of="b"), first=first, fan_out=fan_out)) == [("b", "1", "open")]
+    assert [outcome for _, _, outcome in said(Readings(plugins, 1 << 20).read(Job(message(body), first)))] == [
+        "filtered"
+    ]
+    assert (
+        said(shared(plugins, {**body, "kind": "c"}, batch("b", of="b"), first=first, fan_out=fan_out))[0][2]
+        == "filtered"
+    )
+
+
+def test_filters_over_the_message_are_asked_before_a_template_s_code_refuses_it(plugins: Plugins) -> None:
+    """Fields of the event are not known then, so what only they could tell is unreadable."""
+    bad = message({"kind": "b", "alert_transition": "Triggered"})
+    for field, outcome in (("{kind}", "filtered"), ("source_status", "failed")):
+        settings = {"filters": {"all": [{"field": field, "is_one_of": ["a"]}]}}
+        reply = answer(Readings(plugins, 1 << 20).read, Job(bad, integration("datadog", settings=settings)))
+        assert (reply.error is not None) == (outcome == "failed"), reply
+        assert [reading.dropped_by is not None for reading in reply.readings] == (
+            [True] if outcome == "filtered" else []
+        )
 
 
 def test_the_settings_of_a_team_change_the_texts_of_their_own_alerts_only(plugins: Plugins) -> None:
