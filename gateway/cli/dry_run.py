@@ -20,6 +20,7 @@ from gateway.cli.session import Session
 from gateway.cli.words import Command, shared
 from gateway.errors import NotFoundError
 from gateway.models import Reading
+from gateway.rulebook import compile_rulebook
 
 _WOULD = {
     "open": "opens an alert; where it is open already, is appended to it and notifies nobody again",
@@ -96,6 +97,8 @@ def command(
         named = {name.lower() for name, _ in sent}
         sent = [*sent, *(pair for pair in sample.headers if pair[0].lower() not in named)]
         body, query = sample.body, query or sample.query
+    if own:  # settings at fault are no fault of the message
+        compile_rulebook(folder, own)
     bench = Bench(session.plugins_with_code, session.settings, own)
     with contextlib.redirect_stdout(sys.stderr):
         tried = bench.request(template, body, sent, query.removeprefix("?"))
