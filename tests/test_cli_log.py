@@ -247,6 +247,7 @@ def test_messages_are_listed_by_outcome_and_integration(world: World) -> None:
         "integration": "Windows",
         "received_at": listed[0]["received_at"],
         "status": "pending",
+        "run": 0,
         "events": [],
     }
     assert [one["events"][0]["outcome"] for one in listed[1:]] == ["failed", "ignored", "closed", "appended", "opened"]
@@ -299,6 +300,8 @@ def test_a_replay_is_another_run(world: World) -> None:
     shown = world.cli("messages", "show", "1")
     assert shown["status"] == "done"
     assert [(run["run"], run["events"][0]["alert_id"]) for run in shown["runs"]] == [(0, "1"), (1, "2")]
+    assert [one["run"] for one in world.cli("messages", "list")] == [0, 1]
+    assert world.text("messages", "list").count("(replayed)") == 1
 
 
 def test_what_failed_is_replayed_and_only_that(world: World, tmp_path: Path) -> None:

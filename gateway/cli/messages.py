@@ -232,7 +232,8 @@ def _rows(shape: Shape) -> list[list[Any]]:
     if shape["status"] == "pending":
         was = f"was {', '.join(event['outcome'] for event in shape['events'])}" if shape["events"] else None
         return [[*heads, "pending", None, was]]
-    return [[*heads, event["outcome"], event["alert_id"], event["reason"]] for event in shape["events"]]
+    replayed = " (replayed)" if shape["run"] else ""
+    return [[*heads, event["outcome"] + replayed, event["alert_id"], event["reason"]] for event in shape["events"]]
 
 
 async def _failed(journal: Journal, state: State, endpoint_id: str | None, after: int) -> list[int]:

@@ -99,7 +99,7 @@ def event_shape(record: EventRecord) -> Shape:
 
 
 def message_shape(message: Message, records: Sequence[EventRecord], names: Names, *, pending: bool) -> Shape:
-    """A message, with the events of its newest run."""
+    """A message, with the events of its newest run: 0 when it came, then one more with each replay."""
     last = max((record.run for record in records), default=0)
     events = [record for record in records if record.run == last]
     of = next((record.integration_id for record in events if record.integration_id), None)
@@ -108,6 +108,7 @@ def message_shape(message: Message, records: Sequence[EventRecord], names: Names
         "integration": names.of(of) if of else names.at(message.endpoint_id),
         "received_at": iso(message.received_at),
         "status": "pending" if pending else "done",
+        "run": last,
         "events": [event_shape(record) for record in events],
     }
 
