@@ -18,7 +18,7 @@ import msgspec
 
 import gateway
 import gateway.testing
-from gateway import config, hookspecs, rulebook, tiers
+from gateway import config, hookspecs, rulebook, tidying, tiers
 from gateway.advanced import Advanced, Delay, Flapping, Grouping, MessageTexts, OverrideRule, RecipientRule
 from gateway.cli.templates import in_words
 from gateway.configuration import GroupTable, IntegrationTable, PolicyTable, StepTable, UserTable, WindowTable
@@ -540,11 +540,11 @@ def plural(words: str) -> str:
 
 def limits() -> str:
     """How much of a field is kept."""
-    sizes = ", ".join(f"`{name}` {size:,}" for name, size in rulebook.LIMITS.items())
+    sizes = ", ".join(f"`{name}` {size:,}" for name, size in tidying.LIMITS.items())
     return (
         f"Of long texts the beginning is kept, in characters: {sizes}. "
-        f"`source_id` may have {rulebook.MAX_ID:,} and is never cut. "
-        f"A message holds at most {rulebook.MAX_EVENTS:,} events, an event {rulebook.MAX_TAGS} tags."
+        f"`source_id` may have {tidying.MAX_ID:,} and is never cut. "
+        f"A message holds at most {rulebook.MAX_EVENTS:,} events, an event {tidying.MAX_TAGS} tags."
     )
 
 

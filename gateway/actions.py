@@ -16,8 +16,8 @@ from gateway.directory import directory_of
 from gateway.errors import ConflictError, NotFoundError
 from gateway.models import Alert, Deferred, EventRecord, Integration, Message, User
 from gateway.recall import of_alerts
-from gateway.rulebook import clean
 from gateway.store.base import Journal, State, Transaction
+from gateway.tidying import clean
 
 _MANY = 1_000_000
 _LONGEST_REASON = 1000

@@ -31,9 +31,10 @@ from gateway.errors import GatewayError
 from gateway.loader import load_plugins
 from gateway.models import Integration, Message, Reading
 from gateway.plugins import Plugins
-from gateway.rulebook import Rulebook, clean, compile_rulebook, tidy
+from gateway.rulebook import Rulebook, compile_rulebook
 from gateway.sequence import Way, shared_out
 from gateway.template import Request, describe
+from gateway.tidying import clean, tidy
 
 MAX_REPLY = 64 << 20
 """The largest reply, in bytes: what is made of one message is written to the state in one piece."""

@@ -7,7 +7,6 @@ Pure: the same request gives the same readings, and nothing outside is touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -20,34 +19,16 @@ from gateway.mapping import Hole, Text, Texts
 from gateway.models import Action, Event, Ignored, Reading
 from gateway.rules import EVENT_FIELDS, Fields, Test, compile_condition, compile_filters, compile_severities, of_message
 from gateway.template import FieldTexts, Read, Request, TemplateFile, TemplateFolder
+from gateway.tidying import TEXT_FIELDS, clean, moment, tidy
 
 S = TypeVar("S")
 C = TypeVar("C")
 
 MAX_EVENTS = 10_000
-MAX_TAGS = 100
-MAX_CUSTOM = 50
 MAX_TRACE = 200
 """How many lines of an explanation are kept."""
-LIMITS = {
-    "source": 200,
-    "source_name": 1000,
-    "source_url": 4000,
-    "source_status": 500,
-    "source_severity": 500,
-    "subject": 1000,
-    "description": 32_000,
-    "short_text": 500,
-    "assignee": 500,
-    "topic": 500,
-}
-"""How many characters of a field are kept; the message itself is kept whole."""
-MAX_ID = 64_000
 _MAX_REASON = 500
-_TEXT_FIELDS = tuple(name for name in EVENT_FIELDS if name != "tags")
 _ORDER: tuple[Action, ...] = ("open", "close", "update")
-_EARLIEST_YEAR = 1971  # 0001-01-01 and 1970-01-01 are how vendors say "none"
-_MILLISECONDS_FROM = 100_000_000_000
 
 
 class Rulebook:
@@ -74,7 +55,7 @@ class Rulebook:
         self._each = _compiled("each", file.each, Hole) if file.each else None
         fields = msgspec.convert(dict(own_fields or {}), FieldTexts) if has_code else file.fields
         self._texts: list[tuple[str, Text]] = []
-        for name in _TEXT_FIELDS:
+        for name in TEXT_FIELDS:
             source = getattr(fields, name)
             if source is not None:
                 self._texts.append((name, _compiled(f"[fields] {name}", source, Text)))
@@ -289,97 +270,6 @@ def compile_rulebook(template: TemplateFolder, settings: Mapping[str, Any], read
         where = f"settings of an integration with {template.slug}, over " if settings else ""
         msg = f"{where}{template.path / 'template.toml'}: {error}"
         raise TemplateError(msg) from None
-
-
-def tidy(event: Event, source: str) -> Event:
-    """
-    The event, fit to be stored: texts trimmed and cut, NUL and lone surrogates replaced, times without sense left out.
-
-    Raises UnreadableError where a field has the wrong type, or the id is empty or over 64,000 characters.
-    """
-    values: dict[str, Any] = {}
-    for name in _TEXT_FIELDS:
-        value = getattr(event, name)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            msg = f"{name} is a {type(value).__name__}, not text"
-            raise UnreadableError(msg)
-        value = clean(value)
-        if name in LIMITS and len(value) > LIMITS[name]:
-            value = f"{value[: LIMITS[name]]}… ({len(value) - LIMITS[name]} more characters)"
-        if value:
-            values[name] = value
-    identity = values.get("source_id", "")
-    if not identity or len(identity) > MAX_ID:
-        msg = f"source_id has {len(identity)} characters; 1 to {MAX_ID} are allowed"
-        raise UnreadableError(msg)
-    values.setdefault("source", source)
-    values["tags"] = _tags(event.tags)
-    if event.custom:
-        values["custom"] = _custom(event.custom)
-    when = event.occurred_at
-    if when is not None:
-        if not isinstance(when, datetime):
-            msg = f"occurred_at is a {type(when).__name__}, not a datetime"
-            raise UnreadableError(msg)
-        values["occurred_at"] = _sensible(when)
-    return Event(**values)
-
-
-def _tags(tags: object) -> tuple[str, ...]:
-    if not isinstance(tags, tuple | list) or not all(isinstance(tag, str) for tag in tags):
-        msg = "tags is not a list of texts"
-        raise UnreadableError(msg)
-    return tuple(dict.fromkeys(filter(None, (clean(tag)[:500] for tag in tags[:MAX_TAGS]))))
-
-
-def _custom(custom: object) -> dict[str, str]:
-    if not isinstance(custom, dict) or not all(isinstance(text, str) for pair in custom.items() for text in pair):
-        msg = "custom is not a table of texts"
-        raise UnreadableError(msg)
-    pairs = ((clean(name)[:100], clean(text)[:4000]) for name, text in list(custom.items())[:MAX_CUSTOM])
-    return {name: text for name, text in pairs if name and text}
-
-
-def clean(text: str) -> str:
-    """Trimmed; NUL shown as ␀ and lone surrogates replaced, which no database and no JSON reader takes."""
-    text = text.strip()
-    if "\0" in text:
-        text = text.replace("\0", "\N{SYMBOL FOR NULL}")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def moment(value: Any) -> datetime | None:
-    """ISO 8601 text, or seconds or milliseconds since 1970 as number or text; None for anything else. Without zone: UTC."""
-    if isinstance(value, str):
-        value = value.strip()
-        try:
-            value = float(value)
-        except ValueError:
-            try:
-                return _in_utc(datetime.fromisoformat(value))
-            except (ValueError, OverflowError):
-                return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _sensible(when: datetime) -> datetime | None:
-    try:
-        when = _in_utc(when)
-    except (ValueError, OverflowError):
-        return None
-    return when if when.year >= _EARLIEST_YEAR else None
-
-
-def _in_utc(when: datetime) -> datetime:
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _reason(reason: object) -> str:

@@ -22,8 +22,8 @@ LAYERS = (
     # modules, except those that are named themselves. "" is `gateway/__init__.py`.
     "errors clock faults hours models views",
     (
-        "config vault wake names targets dialing http tables texts mapping patterns rules advanced template rulebook tiers "
-        "verify signatures expressions hosts handshakes certificates errands body metrics store.base notifiers.base "
+        "config vault wake names targets dialing http tables texts mapping patterns rules advanced template tidying rulebook "
+        "tiers verify signatures expressions hosts handshakes certificates errands body metrics store.base notifiers.base "
         "roster fingerprint permits proposal installing"
     ),
     "hookspecs plugins loader ''",

@@ -12,8 +12,9 @@ import pytest
 
 from gateway.errors import TemplateError, UnreadableError
 from gateway.models import Event, Ignored, Reading
-from gateway.rulebook import LIMITS, MAX_EVENTS, MAX_ID, MAX_TAGS, Rulebook, compile_rulebook, moment, tidy
+from gateway.rulebook import MAX_EVENTS, Rulebook, compile_rulebook
 from gateway.template import Request, TemplateFolder, convert
+from gateway.tidying import LIMITS, MAX_ID, MAX_TAGS, moment, tidy
 
 BASE: dict[str, Any] = {
     "api": 1,

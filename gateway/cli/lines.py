@@ -21,8 +21,8 @@ import msgspec
 from gateway.cli.reading import Bench, Headers, TooLongError, Tried, event_shape
 from gateway.errors import UnreadableError
 from gateway.mapping import to_text
-from gateway.rulebook import clean
 from gateway.template import describe
+from gateway.tidying import clean
 
 MAX_LINE = 64 << 20
 _NOTHING = msgspec.Raw(b"")

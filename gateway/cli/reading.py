@@ -17,8 +17,9 @@ from gateway.errors import GatewayError, UnreadableError
 from gateway.models import Event, Integration, Message, Reading
 from gateway.plugins import Plugins
 from gateway.reader import Job, Readings, Reply, answer
-from gateway.rulebook import Rulebook, clean
+from gateway.rulebook import Rulebook
 from gateway.template import FieldTexts
+from gateway.tidying import clean
 
 Headers = Sequence[tuple[str, str]]
 _FIELDS = msgspec.structs.fields(Event)

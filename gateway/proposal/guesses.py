@@ -11,7 +11,7 @@ import msgspec
 from gateway.mapping import to_text
 from gateway.proposal.columns import Column, Table
 from gateway.proposal.words import meaning_of, severity_of, shape_of, vocabulary, words_of
-from gateway.rulebook import moment
+from gateway.tidying import moment
 
 if TYPE_CHECKING:
     from gateway.proposal.status import Statuses
