@@ -143,8 +143,13 @@ async def change_integration(
     """
     Change fields of an integration; its URL stays.
 
-    Raises TemplateError where settings do not fit its template, NotFoundError where they name what is not there.
+    Raises TemplateError where settings do not fit its template, NotFoundError where they name what is not there, ConflictError
+    where the name is taken.
     """
+    if "name" in changes:
+        changes["name"] = checked_name("an integration", changes["name"])
+        others = [one.name for one in await state.integrations() if one.id != integration.id]
+        check_free("an integration", changes["name"], others)
     changed = msgspec.structs.replace(integration, **changes, updated_at=max(clock.now(), integration.updated_at + 1))
     if "settings" in changes:
         check_fit(plugins.template(integration.template), changed.settings)

@@ -159,6 +159,18 @@ def test_what_is_likely_a_mistake_is_said_and_saved_all_the_same(doors: World) -
     assert "RE2 refuses the pattern" in error(doors, "integrations", "set", "Doors", "--settings", refused)
 
 
+def test_a_clone_moves_to_the_front_and_takes_another_name(doors: World) -> None:
+    doors.cli("integrations", "clone", "Doors", "--name", "Staging", "--settings", settings('fallback = "open"\n'))
+    assert doors.cli("integrations", "set", "Doors", "--sequence", "5")["sequence"] == 5
+    assert "already" in error(doors, "integrations", "set", "Staging", "--name", "doors")
+    assert doors.cli("integrations", "set", "Staging", "--name", "staging")["name"] == "staging"
+    doors.send("Doors", OPEN.replace(b'"open"', b'"broken"'))
+    doors.work()
+    (message,) = doors.cli("messages", "list")
+    assert (message["integration"], message["events"][0]["outcome"]) == ("staging", "opened"), "it was asked first"
+    assert "staging" in doors.text("integrations", "list")
+
+
 # maintenance
 
 

@@ -29,7 +29,7 @@ from gateway.integrations import (
 )
 from gateway.people import find_group, find_policy, find_user
 
-COLUMNS = ("id", "name", "template", "enabled", "policy", "groups", "verified", "endpoint_hint")
+COLUMNS = ("id", "name", "template", "enabled", "policy", "groups", "sequence", "verified", "endpoint_hint")
 
 
 @click.group(cls=Group)

@@ -27,6 +27,7 @@ from gateway.people import find_group, find_policy, find_user
         "alert-gateway integrations set Datadog --policy Storage --group Databases",
         "alert-gateway integrations set Doors --settings doors.toml",
         "alert-gateway integrations set Datadog --fan-out      every integration of its endpoint may take an event",
+        'alert-gateway integrations set "Datadog staging" --sequence 1',
     ],
 )
 @click.argument("ref", metavar="NAME_OR_ID")
@@ -41,6 +42,13 @@ from gateway.people import find_group, find_policy, find_user
     default=None,
     help="Whether every integration of its endpoint takes the events that pass its filters, or only the first.",
 )
+@click.option(
+    "--sequence",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Its place among those of its endpoint: the lowest is asked first.",
+)
+@click.option("--name", help="Another name; the URL stays.")
 @SETTINGS
 @shared
 def set_integration(
@@ -53,23 +61,30 @@ def set_integration(
     users: Sequence[str],
     no_users: bool,
     fan_out: bool | None,
+    sequence: int | None,
+    name: str | None,
     settings_file: Path | None,
 ) -> None:
     """
-    Change who is notified, or the settings; the URL stays. The next message is read with them.
+    Change who is notified, its place in the sequence, its name or its settings; the URL stays.
+
+    The next message is read with them.
 
     --group and --user replace the groups and users that were there. `alert-gateway dry-run` shows first what new settings
     would do. What is likely a mistake is said, and saved all the same.
     """
     _check_flags(("policy", policy, no_policy), ("groups", groups, no_groups), ("users", users, no_users))
-    if not any((policy, no_policy, groups, no_groups, users, no_users, settings_file)) and fan_out is None:
-        msg = "nothing to set: give --policy, --group, --user, --fan-out or --settings"
+    plain = {key: value for key, value in (("sequence", sequence), ("name", name)) if value is not None}
+    if not any((policy, no_policy, groups, no_groups, users, no_users, settings_file, plain)) and fan_out is None:
+        msg = "nothing to set: give --policy, --group, --user, --fan-out, --sequence, --name or --settings"
         raise click.UsageError(msg, click.get_current_context())
 
     async def work() -> tuple[Shape, list[str]]:
         async with session.store() as (journal, state):
             integration = await find_integration(state, ref)
-            changes: dict[str, Any] = {} if settings_file is None else {"settings": read_settings(settings_file)}
+            changes: dict[str, Any] = dict(plain)
+            if settings_file is not None:
+                changes["settings"] = read_settings(settings_file)
             if policy or no_policy:
                 changes["policy_id"] = (await find_policy(state, policy)).id if policy else None
             if groups or no_groups:
