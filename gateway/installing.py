@@ -8,6 +8,7 @@ in the web process leads here.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -36,7 +37,8 @@ _DIRECT = re.compile(rf"(?P<name>{_NAME})\s*(?:\[[A-Za-z0-9._,\s-]*\])?\s*@\s*(?
 _HASHES = re.compile(r"(?:\s+--hash=sha256:[0-9a-f]{64})+$")
 _ARCHIVES = (".whl", ".tar.gz", ".zip")
 _SCHEMES = ("https", "git+https", "git+ssh", "file")
-_UV_LINE = re.compile(r"^\s*(?P<sign>[+\-~])\s+(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)", re.MULTILINE)
+_UV_LINE = re.compile(r"^\s*(?P<sign>[+\-~])\s+(?P<name>[A-Za-z0-9._-]+)(?:==| @ )(?P<version>\S+)", re.MULTILINE)
+_UV_WOULD = re.compile(r"^Would (?:un)?install ", re.MULTILINE)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -52,7 +54,11 @@ Run = Callable[[Sequence[str]], Done]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A distribution that will be installed, replaced or removed. None stands for not there."""
+    """
+    A distribution that will be installed, replaced or removed: its versions, None where it is not there.
+
+    `after` is a URL where uv will install from one: it learns the version only then.
+    """
 
     name: str
     before: str | None
@@ -126,6 +132,16 @@ class Installer:
             else:
                 self._said([*self._tool, "install", "--quiet", "--disable-pip-version-check", "--no-input", *arguments])
 
+    def done(self, changes: Sequence[Change]) -> list[Change]:
+        """The changes that were planned, once they are made: with the version in place of a URL."""
+        importlib.invalidate_caches()
+        return [
+            msgspec.structs.replace(one, after=self._version(one.name) or one.after)
+            if "://" in (one.after or "")
+            else one
+            for one in changes
+        ]
+
     def uninstall(self, names: Sequence[str]) -> None:
         """Remove distributions, and nothing that they brought along; raises PluginError with what pip or uv says."""
         if self._kind == "uv":
@@ -186,6 +202,9 @@ class Installer:
                 before[match["name"]] = match["version"]
             if match["sign"] != "-":
                 after[match["name"]] = match["version"]
+        if not before and not after and _UV_WOULD.search(said):
+            msg = f"{self.tool} gave no list of what it would do that this gateway can read: {' '.join(said.split())[-500:]}"
+            raise PluginError(msg)
         return [Change(name, before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())]
 
 

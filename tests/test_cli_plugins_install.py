@@ -33,6 +33,7 @@ from gateway.installing import (
 from gateway.loader import load_plugins
 from gateway.permits import Permits, allowed
 from gateway.roster import disabled, normal, record, recorded, switch
+from tests.installed import Environment, wheel_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,7 +72,8 @@ class FakeTool:
             items = [{"metadata": {"name": name, "version": new}} for name, _, new in self.would if new]
             Path(command[command.index("--report") + 1]).write_text(json.dumps({"install": items}))
         lines = [f" - {name}=={was}" for name, was, _ in self.would if was]
-        return Done(0, "", "\n".join([*lines, *(f" + {name}=={new}" for name, _, new in self.would if new)]))
+        lines += [f" + {name}{' @ ' if '://' in new else '=='}{new}" for name, _, new in self.would if new]
+        return Done(0, "", "\n".join(lines))
 
     @property
     def changing(self) -> list[list[str]]:
@@ -196,6 +198,33 @@ def test_it_says_what_will_change_and_changes_nothing(kind: Literal["pip", "uv"]
     assert ("--upgrade" in command) == (kind == "pip")
     assert ("--upgrade-package" in command) == (kind == "uv")
     assert ("--python" in command) == (kind == "uv")
+
+
+UV_SAID = {
+    "new": (" + alert-gateway-acme @ file:///w/acme.whl", (None, "file:///w/acme.whl")),
+    "in the place of another": (
+        " - alert-gateway-acme==1.1 (from file:///w/acme.whl)\n + alert-gateway-acme @ git+https://a.example/acme@0a1b",
+        ("1.1", "git+https://a.example/acme@0a1b"),
+    ),
+    "anew": (" ~ alert-gateway-acme==1.1 (from file:///w/acme.whl)", ("1.1", "1.1")),
+}
+
+
+@pytest.mark.parametrize(("said", "versions"), UV_SAID.values(), ids=UV_SAID)
+def test_what_uv_installs_from_a_place_is_a_change(said: str, versions: tuple[str | None, str]) -> None:
+    text = f"Resolved 1 package in 1ms\nWould download 1 package\nWould install 1 package\n{said}\n"
+    uv = Installer(python="python", run=lambda _: Done(0, "", text), find=lambda: ("uv", ["uv", "pip"]))
+    (change,) = uv.plan(Wanted(requirements=("/w/acme.whl",)))
+    assert change == Change("alert-gateway-acme", *versions)
+
+
+def test_a_list_of_uv_that_cannot_be_read_is_named() -> None:
+    def said(text: str) -> Installer:
+        return Installer(run=lambda _: Done(0, "", text), find=lambda: ("uv", ["uv", "pip"]))
+
+    assert said("Checked 1 package in 1ms\nWould make no changes\n").plan(Wanted(requirements=("a",))) == []
+    with pytest.raises(PluginError, match=r"uv pip gave no list of what it would do.*Would install 1 package"):
+        said("Would install 1 package\n in another form: a\n").plan(Wanted(requirements=("a",)))
 
 
 def test_what_the_tool_says_against_it_is_the_error() -> None:
@@ -528,3 +557,66 @@ def test_a_wheel_is_installed_and_removed_for_real(tmp_path: Path) -> None:
     by_uv.uninstall(["alert-gateway-acme"])
     names = [one["name"] for one in run(*plugins, "list", "--json")]
     assert "acme" not in names
+
+
+BACKEND = """
+import shutil
+def build_wheel(folder, *_):
+    return shutil.copy({wheel!r}, folder).rpartition("/")[2]
+build_editable = build_wheel
+"""
+
+
+@pytest.mark.parametrize("form", ["wheel", "name and URL", "folder", "link"])
+def test_uv_installs_from_a_place_for_real(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a network: a package is built by a backend of its own, which hands out a wheel that is there."""
+    environment = Environment(tmp_path / "env")
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    with (site / "of-the-tests.pth").open("a") as file:
+        file.write(f"\n{ROOT}\n")
+    toml = 'api = 1\nname = "{}"\n[fields]\nsource_id = "{{id}}"\n'
+
+    def wheel(name: str) -> Path:
+        files = {"alert_gateway_acme/__init__.py": "", "alert_gateway_acme/template.toml": toml.replace("{}", name)}
+        return wheel_of(tmp_path / "wheels", "alert-gateway-acme", {"acme": "alert_gateway_acme"}, files)
+
+    project = tmp_path / "alert-gateway-acme"
+    project.mkdir()
+    (project / "backend.py").write_text(BACKEND.format(wheel=str(wheel("First"))))
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "alert-gateway-acme"\nversion = "2.1"\n'
+    )
+
+    def run(command: Sequence[str]) -> Done:
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def version(name: str) -> str | None:
+        return next((one.version for one in importlib.metadata.distributions(name=name, path=[str(site)])), None)
+
+    uv = [sys.executable, "-m", "uv", "pip"]
+    by_uv = Installer(python=str(environment.python), run=run, version=version, find=lambda: ("uv", uv))
+    monkeypatch.setattr("gateway.cli.plugins_install.installer", lambda: by_uv)
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path / "data"))
+    place = wheel("First")
+    arguments = {
+        "wheel": [str(place)],
+        "name and URL": [f"alert-gateway-acme @ {place.as_uri()}"],
+        "folder": [str(project)],
+        "link": ["-e", str(project)],
+    }[form]
+    names = []
+    for name, before in (("First", None), ("Second", "2.1")):
+        wheel(name)
+        (project / "pyproject.toml").touch()
+        shape = read(capsys, "plugins", "install", *arguments)
+        assert shape["changes"] == [{"name": "alert-gateway-acme", "before": before, "after": "2.1"}]
+        (listed,) = shape["plugins"]
+        assert (listed["templates"], listed["error"]) == (["acme"], None)
+        names.append((site / "alert_gateway_acme" / "template.toml").read_text())
+    assert names == [toml.replace("{}", name) for name in ("First", "Second")]
+    assert list(recorded(tmp_path / "data")) == ["alert-gateway-acme"]

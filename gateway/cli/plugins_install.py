@@ -186,6 +186,7 @@ def _carry_out(session: Session, wanted: Wanted, *, dry_run: bool, yes: bool) ->
         return
     if changes:
         tool.install(wanted)
+        changes = tool.done(changes)
     lines = lines_of(wanted, {change.name: change.after for change in changes})
     record(session.settings.data, dict(lines))
     _finish(session, changes, _brought(session, tool, set(lines)), "upgraded" if wanted.upgrade else "installed")
@@ -217,9 +218,10 @@ def _brought(session: Session, tool: Installer, names: set[str]) -> list[dict[st
     command = [tool.python, "-m", "gateway", "plugins", "list", "--json", "--limit", "10000"]
     done = tool.run([*command, "--data", str(session.settings.data)])
     try:
-        found = json.loads(done.out) if done.code == 0 else []
+        found = json.loads(done.out if done.code == 0 else "")
     except ValueError:
-        found = []
+        session.out.note("note: what it brings could not be looked at; `alert-gateway plugins list` says why")
+        return []
     mine = [one for one in found if normal(one["distribution"]) in names]
     for name in names - {normal(one["distribution"]) for one in mine}:
         session.out.note(f"note: {cell(name)} brings no plugin: it has no entry point in gateway.plugins")
