@@ -82,14 +82,15 @@ def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, permits:
     distribution = entry.dist.name if entry.dist else "unknown"
     version = entry.dist.version if entry.dist else "unknown"
     info = PluginInfo(name=entry.name, origin="installed", distribution=distribution, version=version)
-    info.error = permits.refusal(distribution, entry.dist)
-    if info.error is not None:
+    refusal = permits.refusal(distribution, entry.dist)
+    if refusal is not None:
+        info.errors.append(refusal)
         plugins.infos.append(info)
         return
     try:
         folder = _folder_of(entry)
     except Exception as error:  # noqa: BLE001  # a finder of a broken package may raise anything
-        info.error = describe(error)
+        info.errors.append(describe(error))
         plugins.fail(info)
         return
     if folder is not None:
@@ -102,7 +103,7 @@ def _load_entry(plugins: Plugins, entry: importlib.metadata.EntryPoint, permits:
                 if isinstance(plugin, type):
                     plugin = plugin()
         except BaseException as error:  # noqa: BLE001  # also SystemExit at import
-            info.error = describe(error)
+            info.errors.append(describe(error))
             plugins.fail(info)
             return
         plugins.add(_Templates(lambda: [plugin]) if isinstance(plugin, TemplateFolder) else plugin, info)
@@ -127,21 +128,22 @@ def _folder_of(entry: importlib.metadata.EntryPoint) -> Path | None:
 def _load_dir(plugins: Plugins, folder: Path, permits: Permits, *, code: bool) -> None:
     info = PluginInfo(name=str(folder), origin="plugins_dir", distribution=str(folder), version="")
     if not folder.is_dir():
-        info.error = f"GATEWAY_PLUGINS_DIR: {folder} is not a folder"
+        info.errors.append(f"GATEWAY_PLUGINS_DIR: {folder} is not a folder")
         plugins.fail(info)
         return
     plugins.add(_Templates(lambda: (one for one in _folders(folder) if not permits.switched_off(one.path.name))), info)
     for path in sorted(folder.glob("*.py")):
         one = PluginInfo(name=path.stem, origin="plugins_dir", distribution=str(path), version="")
-        one.error = permits.switched_off(path.stem)
-        if not code or one.error is not None:
+        off = permits.switched_off(path.stem)
+        if not code or off is not None:
+            one.errors += [] if off is None else [off]
             plugins.infos.append(one)
             continue
         try:
             with _time_limit(IMPORT_DEADLINE, path.stem):
                 plugin = import_file(path, "gateway_plugin_" + path.stem)
         except BaseException as error:  # noqa: BLE001
-            one.error = describe(error)
+            one.errors.append(describe(error))
             plugins.fail(one)
         else:
             plugins.add(plugin, one)

@@ -47,7 +47,7 @@ class Card(msgspec.Struct, kw_only=True):
 
 
 class PluginInfo(msgspec.Struct, kw_only=True):
-    """A plugin as `plugins list` shows it."""
+    """A plugin as `plugins list` shows it; `errors` are all that is wrong with it and its templates."""
 
     name: str
     origin: str
@@ -55,7 +55,12 @@ class PluginInfo(msgspec.Struct, kw_only=True):
     version: str
     templates: list[str] = []
     hooks: list[str] = []
-    error: str | None = None
+    errors: list[str] = []
+
+    @property
+    def error(self) -> str | None:
+        """All of them in one line; None where nothing is wrong."""
+        return "; ".join(self.errors) or None
 
 
 class Plugins:
@@ -182,7 +187,7 @@ class Plugins:
             self.manager.register(plugin, name)
             self.manager.check_pending()
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is this plugin's alone
-            info.error = describe(error)
+            info.errors.append(describe(error))
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
             return
@@ -195,12 +200,21 @@ class Plugins:
                     for folder in cast("Iterable[TemplateFolder]", impl.function()):
                         self._take(folder, info)
                 except BaseException as error:  # noqa: BLE001
-                    info.error = describe(error)
+                    info.errors.append(describe(error))
 
     def fail(self, info: PluginInfo) -> None:
         """List a plugin that could not be loaded."""
         self.infos.append(info)
         _log.warning("plugin %s of %s is not loaded: %s", info.name, info.distribution, info.error)
+
+    def reject(self, slug: str, error: str) -> None:
+        """List a template that was taken as broken, with this error."""
+        card = self.cards.pop(slug)
+        card.error = error
+        self._broken_cards.append(card)
+        for info in self.infos:
+            if info.distribution == card.distribution and slug in info.templates:
+                info.errors.append(error)
 
     def _take(self, folder: TemplateFolder, info: PluginInfo) -> None:
         card = Card(
@@ -221,7 +235,7 @@ class Plugins:
             card.channel = folder.file.channel
         except GatewayError as error:
             card.error = str(error)
-            info.error = info.error or str(error)
+            info.errors.append(card.error)
             self._broken_cards.append(card)
         else:
             self.cards[folder.slug] = card

@@ -87,11 +87,11 @@ def _folder(session: Session) -> Iterator[Finding]:
 
 
 def _plugins(session: Session) -> Iterator[Finding]:
-    plugins = session.plugins_with_code
-    broken = [info for info in plugins.infos if info.error]
-    for info in broken:
+    plugins = session.plugins_tried
+    broken = [(info, error) for info in plugins.infos for error in info.errors]
+    for info, error in broken:
         fix = f"mend or uninstall {info.distribution}; the other plugins work without it"
-        yield Finding("plugins", "problem", f"{info.name} of {info.distribution}: {info.error}", fix)
+        yield Finding("plugins", "problem", f"{info.name} of {info.distribution}: {error}", fix)
     if not broken:
         yield Finding("plugins", "ok", f"{len(plugins.cards)} templates, {len(plugins.infos)} plugins, none broken")
 

@@ -68,8 +68,11 @@ def add(
     secret_file: Path | None,
 ) -> None:
     """Add an integration of a TEMPLATE, print its endpoint URL (this once) and a curl to try it."""
+    from gateway.trial import try_code
+
     settings = read_settings(settings_file)
     secret = read_secret(secret_file)
+    plugins = try_code(session.plugins, session.settings, [template])
 
     async def work() -> tuple[Made, str | None, list[str]]:
         async with session.state(make=True) as state:
@@ -78,7 +81,7 @@ def add(
                 made = await add_integration(
                     state,
                     session.vault,
-                    session.plugins,
+                    plugins,
                     session.clock,
                     template=template,
                     name=name,

@@ -41,7 +41,7 @@ def command() -> None:
 @shared
 def list_plugins(session: Session, limit: int) -> None:
     """List plugins, what they bring, and what is wrong with them. Their code is imported to find out."""
-    shapes = [plugin_shape(session, info) for info in session.plugins_with_code.infos[:limit]]
+    shapes = [plugin_shape(session, info) for info in session.plugins_tried.infos[:limit]]
     columns = ("name", "origin", "distribution", "version", "api", "templates", "hooks", "hash", "error")
     if not session.out.as_json:
         for shape in shapes:
@@ -60,7 +60,7 @@ def info(session: Session, name: str) -> None:
     """Show all that is known of a plugin, and the line that allows it and its hash alone (GATEWAY_LOAD_PLUGINS)."""
     from gateway.roster import disabled, normal, recorded
 
-    found = _named(session.plugins_with_code.infos, name)
+    found = _named(session.plugins_tried.infos, name)
     shape = plugin_shape(session, found)
     is_package = found.origin == "installed"
     metadata = _metadata(found.distribution) if is_package else {}
@@ -108,6 +108,8 @@ for _one in (new, check, preview, install, uninstall, upgrade):
 def plugin_shape(session: Session, info: PluginInfo) -> dict[str, Any]:
     """A plugin as it is printed: what the loader knows, the API its templates were written for, and its hash."""
     shape: dict[str, Any] = msgspec.to_builtins(info)
+    del shape["errors"]
+    shape["error"] = info.error
     shape["api"] = _api(session, info)
     shape["hash"] = _hash(info)
     return shape

@@ -59,6 +59,13 @@ class Session:
 
         return load_plugins(self.settings, code=True)
 
+    @functools.cached_property
+    def plugins_tried(self) -> Plugins:
+        """What is installed, code and all, where templates whose code cannot be imported are known to be broken."""
+        from gateway.trial import try_code
+
+        return try_code(self.plugins_with_code, self.settings)
+
     @property
     def base_url(self) -> str:
         """How senders reach the gateway: as is set, else as the one that runs says, else as one would be started."""
