@@ -164,6 +164,21 @@ def test_a_broken_law_is_told_in_plain_words_and_is_1(capsys: pytest.CaptureFixt
     assert "  next: " in said
 
 
+def test_what_was_not_looked_at_is_told_in_plain_words(
+    capsys: pytest.CaptureFixture[str], plugins_dir: Path, tmp_path: Path
+) -> None:
+    assert main(["plugins", "new", "bare", "--folder"]) == 0
+    capsys.readouterr()
+    assert main(["plugins", "check", "bare"]) == 1
+    said = capsys.readouterr().out
+    flaw = f"the template cannot be used: {tmp_path / 'bare' / 'template.toml'}: [fields] has no source_id"
+    assert f"–  same twice: not looked at: {flaw}" in said
+    assert "2 of 14 laws are kept, 7 could not be looked at" in said
+    assert "Skipped" not in said
+    laws = {law["law"]: law["skipped"] for law in read(capsys, "plugins", "check", "zoo", code=1)["laws"]}
+    assert laws["same twice"] == "there is no sample in samples/"
+
+
 @pytest.mark.parametrize(
     ("target", "words"), [("./nowhere", "is no folder"), ("nope", "there is no template"), (".", "no template")]
 )

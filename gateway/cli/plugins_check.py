@@ -72,8 +72,9 @@ def check(session: Session, target: str) -> int:
     out.lines([line for law in laws for line in _said(law)])
     if todos:
         out.lines(["", "still to do", *(f"  {cell(one.file)}:{one.line}  {cell(one.text)}" for one in todos)])
-    broken = sum(not law.kept for law in laws)
-    out.lines(["", f"{len(laws) - broken} of {len(laws)} laws are kept"])
+    skipped = sum(law.skipped is not None for law in laws)
+    kept = sum(law.kept for law in laws) - skipped
+    out.lines(["", f"{kept} of {len(laws)} laws are kept{f', {skipped} could not be looked at' if skipped else ''}"])
     if todos:
         out.lines([f"{len(todos)} TODO{'s are' if len(todos) > 1 else ' is'} left"])
     if tier is not None:

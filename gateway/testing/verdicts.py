@@ -39,7 +39,7 @@ class _Verdicts:
         """Write one line for each test, when it is over or where its set-up failed."""
         if report.when == "call" or report.outcome != "passed":
             test, _, case = report.nodeid.rpartition("::")[2].partition("[")
-            self._write(test, case.removesuffix("]"), report.outcome, report.longreprtext)
+            self._write(test, case.removesuffix("]"), report.outcome, _text(report))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Write what could not even be collected."""
@@ -54,3 +54,10 @@ class _Verdicts:
         line = json.dumps({"test": test, "case": case, "outcome": outcome, "text": text})
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _text(report: pytest.TestReport) -> str:
+    """What pytest says of a test; of one that was skipped, the reason alone."""
+    if isinstance(report.longrepr, tuple):  # the file, the line and the reason
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return report.longreprtext
