@@ -43,6 +43,13 @@ class Permits:
             return f"not loaded: it is disabled; `alert-gateway plugins enable {name}` loads it again"
         return self._broken
 
+    def left_out(self, name: str, *, is_package: bool) -> bool:
+        """Whether the operator wants it so: what has this name is disabled, or a package that is not on the allow-list."""
+        if self._broken is not None:
+            return False
+        unlisted = is_package and self._allowed is not None and normal(name) not in self._allowed
+        return unlisted or normal(name) in self._disabled
+
     def _pinned(self, key: str, distribution: importlib.metadata.Distribution | None) -> str | None:
         if self._allowed is None:
             return None

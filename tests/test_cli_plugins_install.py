@@ -90,8 +90,8 @@ def tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTool:
     return fake
 
 
-def read(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert main([*arguments, "--json"]) == 0
+def read(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    assert main([*arguments, "--json"]) == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -509,6 +509,31 @@ def test_a_disabled_distribution_is_not_loaded_though_it_is_allowed(acme: Path, 
     switch(tmp_path, "alert-gateway-acme", on=False)
     assert "is disabled" in (Permits(Settings(data=tmp_path)).refusal("Alert_Gateway_Acme", None) or "")
     assert "acme" not in load_plugins(Settings(data=tmp_path, load_plugins="alert-gateway-acme")).cards
+
+
+@pytest.mark.parametrize(
+    ("listed", "off", "level", "words"),
+    [
+        ("", False, "note", "left out: alert-gateway-acme"),
+        ("alert-gateway-acme", True, "note", "left out: alert-gateway-acme"),
+        ("alert-gateway-acme", False, "ok", "2 plugins, none broken"),
+        ("Alert_Gateway_Acm", False, "problem", "no such plugin is installed; did you mean alert-gateway-acme?"),
+        ("alert-gateway-acme@sha256:00", False, "problem", "is no pin"),
+    ],
+)
+def test_doctor_minds_what_is_not_meant(
+    listed: str, off: bool, level: str, words: str, acme: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("GATEWAY_LOAD_PLUGINS", listed)
+    monkeypatch.setenv("GATEWAY_PORT", "0")
+    if off:
+        switch(tmp_path / "data", "alert-gateway-acme", on=False)
+        (tmp_path / "data").chmod(0o700)
+    findings = [one for one in read(capsys, "doctor", code=1 if level == "problem" else 0) if one["check"] == "plugins"]
+    assert [one["level"] for one in findings if words in one["found"]] == [level]
+    assert [one["level"] for one in findings].count("problem") == (level == "problem")
 
 
 # once, for real

@@ -87,13 +87,43 @@ def _folder(session: Session) -> Iterator[Finding]:
 
 
 def _plugins(session: Session) -> Iterator[Finding]:
-    plugins = session.plugins_tried
-    broken = [(info, error) for info in plugins.infos for error in info.errors]
-    for info, error in broken:
-        fix = f"mend or uninstall {info.distribution}; the other plugins work without it"
-        yield Finding("plugins", "problem", f"{info.name} of {info.distribution}: {error}", fix)
+    from gateway.permits import Permits
+
+    plugins, permits = session.plugins_tried, Permits(session.settings)
+    off, broken = [], 0
+    for info in plugins.infos:
+        is_package = info.origin == "installed"
+        name = info.distribution if is_package else info.name
+        if permits.left_out(name, is_package=is_package):
+            off.append(name)
+            continue
+        for error in info.errors:
+            broken += 1
+            fix = f"mend or uninstall {info.distribution}; the other plugins work without it"
+            yield Finding("plugins", "problem", f"{info.name} of {info.distribution}: {error}", fix)
+    if off:
+        fix = "nothing, where that is meant: GATEWAY_LOAD_PLUGINS and `alert-gateway plugins disable` have it so"
+        yield Finding("plugins", "note", f"left out: {', '.join(dict.fromkeys(off))}", fix)
     if not broken:
-        yield Finding("plugins", "ok", f"{len(plugins.cards)} templates, {len(plugins.infos)} plugins, none broken")
+        found = f"{len(plugins.cards)} templates, {len(plugins.infos) - len(off)} plugins, none broken"
+        yield Finding("plugins", "ok", found)
+    yield from _allow_list(session)
+
+
+def _allow_list(session: Session) -> Iterator[Finding]:
+    from gateway.config import nearest
+    from gateway.permits import allowed
+    from gateway.roster import normal
+
+    installed = {normal(info.distribution) for info in session.plugins_tried.infos if info.origin == "installed"}
+    for name in allowed(session.settings.load_plugins or ""):
+        if name not in installed:
+            found = (
+                f"GATEWAY_LOAD_PLUGINS names {name}, and no such plugin is installed{nearest(name, list(installed))}"
+            )
+            yield Finding(
+                "plugins", "problem", found, "correct the name there, or install it: `alert-gateway plugins install`"
+            )
 
 
 def _port(session: Session) -> Iterator[Finding]:
