@@ -131,6 +131,13 @@ def _load_dir(plugins: Plugins, folder: Path, permits: Permits, *, code: bool) -
         info.errors.append(f"GATEWAY_PLUGINS_DIR: {folder} is not a folder")
         plugins.fail(info)
         return
+    if (folder / "template.toml").is_file() and not any(_folders(folder)):
+        above = folder.resolve().parent
+        info.errors.append(
+            f"GATEWAY_PLUGINS_DIR: {folder} is a template folder itself; name the folder that it is in, {above}"
+        )
+        plugins.fail(info)
+        return
     plugins.add(_Templates(lambda: (one for one in _folders(folder) if not permits.switched_off(one.path.name))), info)
     for path in sorted(folder.glob("*.py")):
         one = PluginInfo(name=path.stem, origin="plugins_dir", distribution=str(path), version="")

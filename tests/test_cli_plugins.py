@@ -82,6 +82,7 @@ def test_a_new_package_says_what_is_next(capsys: pytest.CaptureFixture[str], tmp
         (["Acme"], 1, "write 'acme'"),
         (["datadog"], 1, "is taken"),
         (["acme", "stray.json"], 2, "files come after --from-sample"),
+        (["acme", "--from-sample", "a.json", "./a.json"], 1, "a.json: it is named twice"),
         (["acme", "--from-sample", "missing.json"], 1, "missing.json: cannot be read"),
         (["acme", "--name", 'a"b'], 1, "--name"),
         (["acme"], 1, "is there already"),
@@ -162,6 +163,16 @@ def test_a_broken_law_is_told_in_plain_words_and_is_1(capsys: pytest.CaptureFixt
     assert "fix: write numbered steps with {endpoint_url}" in said
     assert "laws are kept" in said
     assert "  next: " in said
+
+
+def test_a_form_of_another_name_is_read_as_text_and_it_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "down").write_text("id=INC-1&status=down")
+    assert main(["plugins", "new", "acme", "--from-sample", "down"]) == 0
+    assert "read as text: down; where it is a form, let the file's name end in .form" in capsys.readouterr().err
+    assert main(["plugins", "new", "--help"]) == 0
+    assert ".form (a form's body)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_was_not_looked_at_is_told_in_plain_words(

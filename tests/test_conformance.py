@@ -161,6 +161,7 @@ def test_a_good_template_breaks_nothing(good: Path) -> None:
         (put("README.md", "1. Go."), "test_readme_has_the_steps", "{endpoint_url} is nowhere in it"),
         (put("README.md", "Enter {endpoint_url}."), "test_readme_has_the_steps", "no numbered steps"),
         (put("samples/new.json"), "test_nothing_is_unpaired", "new.json: there is no new.expected.json"),
+        (put("samples/new.json"), "test_nothing_is_unpaired", "`pytest --update-expected` writes expected files"),
         (put("samples/new.expected.json"), "test_nothing_is_unpaired", "there is no sample of that name"),
         (put("samples/notes.md"), "test_nothing_is_unpaired", "notes.md is neither a sample"),
         (put("samples/test_message.txt"), "test_nothing_is_unpaired", "have one name"),
@@ -220,6 +221,11 @@ def test_a_good_template_breaks_nothing(good: Path) -> None:
             put("samples/disk_firing.expected.json", '{"events": []}'),
             "test_expected_outcome",
             "1 events are read, 0 are",
+        ),
+        (
+            put("samples/disk_firing.expected.json", '{"events": []}'),
+            "test_expected_outcome",
+            "`pytest --update-expected` writes anew",
         ),
         (put("samples/disk_firing.expected.json", "[]"), "test_expected_outcome", 'it is not {"events"'),
         (

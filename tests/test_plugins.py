@@ -221,6 +221,18 @@ def test_a_plugins_dir_that_is_not_there_is_listed(tmp_path: Path) -> None:
     assert "custom" in plugins.cards
 
 
+def test_a_plugins_dir_that_is_a_template_itself_is_told(plugins_dir: Path) -> None:
+    folder = put(plugins_dir, "acme", py="raise SystemExit")
+    plugins = load_plugins(Settings(plugins_dir=folder), code=True)
+    assert (
+        plugins.infos[-1].error
+        == f"GATEWAY_PLUGINS_DIR: {folder} is a template folder itself; name the folder that it is in, {plugins_dir}"
+    )
+    assert "custom" in plugins.cards
+    put(folder, "inner")
+    assert "inner" in load_plugins(Settings(plugins_dir=folder)).cards, "a stray file stops nothing else"
+
+
 def test_an_unknown_template_hints_at_the_nearest() -> None:
     with pytest.raises(NotFoundError, match=r"there is no template 'datadgo'; did you mean datadog\?"):
         load_plugins(Settings()).template("datadgo")

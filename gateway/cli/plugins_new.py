@@ -51,7 +51,8 @@ _FORMATS: dict[str, Format] = {".json": "json", ".xml": "xml", ".form": "form", 
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE...",
-    help="Captured payloads to make a proposal from: a problem and its recovery, or more.",
+    help="Captured payloads to make a proposal from: a problem and its recovery, or more. What is in a file its name's ending "
+    "says: .json, .form (a form's body), .xml, .txt, or .http (a request with its headers). With any other it is JSON or text.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask whether the proposal is right.")
 @shared
@@ -79,7 +80,7 @@ def new(
 
     slug = check_slug(vendor, list(session.plugins.cards))
     shown = check_name(name) if name else " ".join(part.capitalize() for part in slug.split("-"))
-    captures = [_captured(path) for path in (*samples, *more)]
+    captures = [_captured(path) for path in _once((*samples, *more))]
     proposal = _proposed(captures) if captures else None
     today = datetime.fromtimestamp(session.clock.now() / 1000, UTC).date()
     made = scaffold_of(slug, shown, package=not as_folder, proposal=proposal, captures=captures, today=today)
@@ -99,6 +100,16 @@ def new(
         _next(target, made, asked=proposal is not None and sys.stdin.isatty() and not yes, proposal=proposal)
     )
     return 0
+
+
+def _once(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The same paths; raises GatewayError where two are one file, which shows nothing by being compared with itself."""
+    places = [path.resolve() for path in paths]
+    for at, path in enumerate(paths):
+        if places[at] in places[:at]:
+            msg = f"{path}: it is named twice; name each file once: one of a problem, another of its recovery"
+            raise GatewayError(msg)
+    return paths
 
 
 def _captured(path: Path) -> Capture:
@@ -154,6 +165,12 @@ def _proposed(captures: list[Capture]) -> Proposal:
     proposal = propose([capture.payload for capture in captures])
     others = {_FORMATS[capture.suffix] for capture in captures if capture.suffix in _FORMATS} - {"json", "form"}
     proposal.accepts += sorted(others)
+    texts = [capture.name for capture in captures if capture.suffix == ".txt"]
+    if texts and not proposal.guesses:
+        proposal.notes.append(
+            f"read as text: {', '.join(texts)}; where it is a form, let the file's name end in .form; "
+            "where it is a request with its headers, in .http"
+        )
     return proposal
 
 

@@ -37,6 +37,7 @@ from gateway.testing.samples import PROVENANCE, Sample, expected_of, read_proven
 from gateway.testing.traps import trapped
 
 PLACEHOLDER = "{endpoint_url}"
+_WRITES = "`pytest --update-expected` writes"
 _MOST_SHOWN = 10
 _FEWEST_WORDS = 3  # no reason fits in fewer
 _STEPS = re.compile(r"^\s*\d+\.\s", re.MULTILINE)
@@ -116,7 +117,8 @@ class TemplateConformance:
 
     def test_nothing_is_unpaired(self, template: TemplateFolder) -> None:
         """Every sample has an expected file, every expected file a sample, and nothing else lies beside them."""
-        where, fix = template.path / "samples", "add what is missing, take out what is left over"
+        fix = f"add what is missing ({_WRITES} expected files), take out what is left over"
+        where = template.path / "samples"
         with _law("samples come in pairs", template, where, fix) as problems:
             problems.extend(laws.unpaired(where))
 
@@ -177,7 +179,9 @@ class TemplateConformance:
 
     def test_expected_outcome(self, template: TemplateFolder, sample: Path) -> None:
         """The sample is read as its expected file says."""
-        fix = "correct the template; or, where it is right and you have read the difference, the expected file"
+        fix = (
+            f"correct the template; or, where it is right, the expected file, which {_WRITES} anew: read the difference"
+        )
         with _law("a sample is read as expected", template, sample, fix, whole=True) as problems:
             one = read_sample(sample)
             readings = read(template, one)
