@@ -138,6 +138,8 @@ def _load_dir(plugins: Plugins, folder: Path, permits: Permits, *, code: bool) -
         )
         plugins.fail(info)
         return
+    if permits.broken is not None:
+        info.errors.append(permits.broken)
     plugins.add(_Templates(lambda: (one for one in _folders(folder) if not permits.switched_off(one.path.name))), info)
     for path in sorted(folder.glob("*.py")):
         one = PluginInfo(name=path.stem, origin="plugins_dir", distribution=str(path), version="")

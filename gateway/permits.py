@@ -23,12 +23,13 @@ class Permits:
     def __init__(self, settings: Settings) -> None:
         self._allowed = None if settings.load_plugins is None else allowed(settings.load_plugins)
         self._refusals: dict[str, str | None] = {}
-        self._broken: str | None = None
+        self.broken: str | None = None
+        """Why nothing may be loaded; None where that is not so."""
         self._disabled: frozenset[str] = frozenset()
         try:
             self._disabled = disabled(settings.data)
         except SettingsError as error:  # what was disabled is not known, so nothing is loaded
-            self._broken = f"not loaded: {error}"
+            self.broken = f"not loaded: {error}"
 
     def refusal(self, name: str, distribution: importlib.metadata.Distribution | None) -> str | None:
         """Why an installed distribution is not loaded; None where it may be."""
@@ -39,13 +40,13 @@ class Permits:
 
     def switched_off(self, name: str) -> str | None:
         """Why what has this name is not loaded, where it was disabled; the allow-list does not speak of folders."""
-        if self._broken is None and normal(name) in self._disabled:
+        if self.broken is None and normal(name) in self._disabled:
             return f"not loaded: it is disabled; `alert-gateway plugins enable {name}` loads it again"
-        return self._broken
+        return self.broken
 
     def left_out(self, name: str, *, is_package: bool) -> bool:
         """Whether the operator wants it so: what has this name is disabled, or a package that is not on the allow-list."""
-        if self._broken is not None:
+        if self.broken is not None:
             return False
         unlisted = is_package and self._allowed is not None and normal(name) not in self._allowed
         return unlisted or normal(name) in self._disabled

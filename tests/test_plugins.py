@@ -233,6 +233,14 @@ def test_a_plugins_dir_that_is_a_template_itself_is_told(plugins_dir: Path) -> N
     assert "inner" in load_plugins(Settings(plugins_dir=folder)).cards, "a stray file stops nothing else"
 
 
+def test_a_plugins_dir_is_not_loaded_where_the_switches_cannot_be_read(plugins_dir: Path, tmp_path: Path) -> None:
+    put(plugins_dir, "acme")
+    (tmp_path / "plugins.toml").write_text("disabled = 3")
+    plugins = load_plugins(Settings(plugins_dir=plugins_dir, data=tmp_path))
+    assert "acme" not in plugins.cards
+    assert "plugins.toml: `disabled` is no list of texts" in (plugins.infos[-1].error or "")
+
+
 def test_an_unknown_template_hints_at_the_nearest() -> None:
     with pytest.raises(NotFoundError, match=r"there is no template 'datadgo'; did you mean datadog\?"):
         load_plugins(Settings()).template("datadgo")
