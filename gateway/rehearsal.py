@@ -8,15 +8,15 @@ ends of maintenance windows count.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from gateway.advanced import advanced_of
+from gateway.comparison import CHANGING, Effect, Rehearsed
 from gateway.directory import Directory
 from gateway.history import changes_of, history_since
-from gateway.models import Change, EventRecord, Integration, Message, Notification
+from gateway.models import Change, EventRecord, Integration, Message, Reading
 from gateway.pipeline import Plan, Read
 from gateway.reader import Job, Reply
 from gateway.recall import of_messages
@@ -25,45 +25,7 @@ from gateway.store.base import Changes, Journal, State
 
 PAGE = 500
 MOST_MESSAGES = 100_000
-_CHANGING = ("opened", "appended", "updated", "closed")
-_NOTICED = ("told: ", "group: ", "delay: ", "texts: ")
-"""How the lines of an explanation begin that say what a person notices."""
-
 Reads = Callable[[Job], Reply]
-
-
-class Effect(msgspec.Struct, kw_only=True):
-    """What became of one event; what its alert's timeline says of it, where it changed one."""
-
-    event: EventRecord
-    change: Change | None = None
-
-    def noticed(self) -> tuple[object, ...]:
-        """What a person notices of it, without instants and ids, which are others each time that it is worked out."""
-        lines = self.event.trace if self.event.outcome in _CHANGING else ()
-        said = [line for line in lines if line.startswith(_NOTICED)]
-        said = [re.sub(r"^group: alert \d+ |people are told at \S+", "", line) for line in said]
-        change = self.change and (self.change.text, self.change.severity)
-        return self.event.action, self.event.outcome, self.event.reason, change, said
-
-
-class Rehearsed(msgspec.Struct, kw_only=True):
-    """
-    What one message would do, and who would be told when.
-
-    `before` is what it did when it was last read; None where it never was.
-    """
-
-    message: Message
-    effects: list[Effect]
-    notifications: list[Notification]
-    before: list[Effect] | None = None
-
-    @property
-    def differs(self) -> bool:
-        """Whether anything that a person would notice is otherwise than before."""
-        before = self.before
-        return before is not None and [one.noticed() for one in self.effects] != [one.noticed() for one in before]
 
 
 def with_integration(directory: Directory, changed: Integration) -> Directory:
@@ -76,14 +38,17 @@ def with_integration(directory: Directory, changed: Integration) -> Directory:
     return msgspec.structs.replace(directory, integrations=integrations, advanced=advanced)
 
 
-async def now(state: State, messages: Sequence[Message], directory: Directory, read: Reads, at: int) -> list[Rehearsed]:
+async def now(
+    state: State, messages: Sequence[Message], saved: Directory, directory: Directory, read: Reads, at: int
+) -> list[Rehearsed]:
     """
-    What these messages would do if they were read now, in order.
+    What these messages would do if they were read now, in order; `saved` is the configuration as it is.
 
     Who would be told later of what one of them opens, and not after all since another closes it, is left out.
     """
     runs = await _runs(state, messages)
     changes = await changes_of(state, [event for events in runs.values() for event in events])
+    past = _Past(runs, changes, saved, [_read(message, saved, read) for message in messages])
     reads = [_read(message, directory, read) for message in messages]
     async with state.transaction() as transaction:
         known = await of_messages(transaction, reads, directory, at)
@@ -97,7 +62,7 @@ async def now(state: State, messages: Sequence[Message], directory: Directory, r
             timeline=plan.changes.timeline[lines:],
             notifications=plan.changes.notifications[told:],
         )
-        found.append(_rehearsed(one.message, done, runs.get(one.message.id), changes))
+        found.append(past.beside(one, done))
     withdrawn = set(plan.finish().withdrawn)
     for rehearsed in found:
         rehearsed.notifications = [
@@ -109,12 +74,25 @@ async def now(state: State, messages: Sequence[Message], directory: Directory, r
 
 
 async def since(
-    state: State, journal: Journal, endpoint_id: str, start: int, directory: Directory, read: Reads, at: int
+    state: State,
+    journal: Journal,
+    endpoint_id: str,
+    start: int,
+    saved: Directory,
+    directory: Directory,
+    read: Reads,
+    at: int,
 ) -> list[Rehearsed]:
-    """What the messages of an endpoint that were received from `start` to `at` would have done."""
+    """
+    What the messages of an endpoint that were received from `start` to `at` would have done.
+
+    `saved` is the configuration as it is.
+    """
     messages = await _received(journal, endpoint_id, start, at)
-    runs = await _runs(state, messages)
     history = await history_since(state, endpoint_id, directory, start)
+    # One pass with the settings as they are, then one with the others: a reader compiles them anew where they change.
+    reads = [_read(message, saved, read) for message in messages]
+    past = _Past(await _runs(state, messages), history.changes, saved, reads)
     async with state.transaction() as transaction:
         stage = Stage(history, directory, await transaction.next_alert_id())
     earlier = await journal.get([number for number in history.opened_by if number not in {one.id for one in messages}])
@@ -122,9 +100,10 @@ async def since(
     due += [(_in_window(message, directory) or history.opened_by[message.id], message) for message in earlier]
     found = []
     for instant, message in sorted(due, key=lambda one: (one[0], one[1].id)):
-        done = await stage.take(_read(message, directory, read), instant)
+        one = _read(message, directory, read)
+        done = await stage.take(one, instant)
         if message.received_at >= start:
-            found.append(_rehearsed(message, done, runs.get(message.id), history.changes))
+            found.append(past.beside(one, done))
     return found
 
 
@@ -139,32 +118,61 @@ def _parts(changes: Changes) -> tuple[Sequence[object], ...]:
     return changes.events, changes.timeline, changes.notifications
 
 
-def _rehearsed(
-    message: Message,
-    done: Changes,
-    before: Sequence[EventRecord] | None,
+class _Past:
+    """
+    What became of messages when they were last read, by their ids, and the changes that they made to alerts.
+
+    `reads` is what the saved settings read from them now.
+    """
+
+    def __init__(
+        self,
+        runs: Mapping[int, Sequence[EventRecord]],
+        changes: Mapping[tuple[int, int], Sequence[Change]],
+        saved: Directory,
+        reads: Sequence[Read],
+    ) -> None:
+        self._runs, self._changes = runs, changes
+        self._readings = {read.message.id: read.readings for read in reads}
+        self._names = {one.id: one.name for them in saved.integrations.values() for one in them}
+
+    def beside(self, read: Read, done: Changes) -> Rehearsed:
+        """What a message would do, with what it did."""
+        message = read.message
+        new: dict[tuple[int, int], list[Change]] = {}
+        for change in done.timeline:
+            if change.message_id is not None:
+                new.setdefault((change.message_id, change.alert_id), []).append(change)
+        before = self._runs.get(message.id)
+        readings = self._readings.get(message.id, ())
+        return Rehearsed(
+            message=message,
+            effects=_effects(done.events, new, read.readings, self._names),
+            notifications=done.notifications,
+            before=None if before is None else _effects(before, self._changes, readings, self._names),
+        )
+
+
+def _effects(
+    events: Sequence[EventRecord],
     changes: Mapping[tuple[int, int], Sequence[Change]],
-) -> Rehearsed:
-    new: dict[tuple[int, int], list[Change]] = {}
-    for change in done.timeline:
-        if change.message_id is not None:
-            new.setdefault((change.message_id, change.alert_id), []).append(change)
-    return Rehearsed(
-        message=message,
-        effects=_effects(done.events, new),
-        notifications=done.notifications,
-        before=None if before is None else _effects(before, changes),
-    )
-
-
-def _effects(events: Sequence[EventRecord], changes: Mapping[tuple[int, int], Sequence[Change]]) -> list[Effect]:
+    readings: Sequence[Reading],
+    names: Mapping[str, str],
+) -> list[Effect]:
     """Events with the changes that they made: of those that a message made to an alert, the last are of its last reading."""
     left = {key: list(of) for key, of in changes.items() if any(event.message_id == key[0] for event in events)}
     effects = []
     for event in reversed(events):
         made = left.get((event.message_id, event.alert_id or 0), [])
-        changed = event.outcome in _CHANGING
-        effects.append(Effect(event=event, change=made.pop() if changed and made else None))
+        changed = event.outcome in CHANGING
+        of = event.integration_id
+        effect = Effect(
+            event=event,
+            integration=None if of is None else names.get(of, of),
+            reading=readings[event.position] if event.position < len(readings) else None,
+            change=made.pop() if changed and made else None,
+        )
+        effects.append(effect)
     return effects[::-1]
 
 

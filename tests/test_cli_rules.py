@@ -244,7 +244,7 @@ def test_a_dry_run_of_messages_is_what_the_replay_does(doors: World) -> None:
     assert [one["before"][0]["outcome"] for one in found] == ["opened", "ignored"]
     assert [one["differs"] for one in found] == [True, True]
     assert set(found[0]["events"][0]) == {
-        *("action", "outcome", "reason", "alert_id", "subject", "severity", "trace"),
+        *("action", "outcome", "reason", "alert_id", "integration", "subject", "severity", "trace"),
     }
     text = doors.text("dry-run", "Doors", "--settings", own, *flags)
     assert "was ignored: status 'broken' is in no list\n\n  open: " in text
@@ -293,6 +293,38 @@ def test_a_dry_run_of_the_last_hours_lists_what_differs(doors: World) -> None:
     assert re.search(r"3 .* ignored: status 'broken' is in no list +appended, warning, 'Door a'", text)
     doors.send("Doors", OPEN)
     assert "(not read yet)" in doors.text("dry-run", "Doors", "--since", "1h", "--all")
+
+
+def test_a_dry_run_says_which_fields_would_be_otherwise(doors: World) -> None:
+    (number,) = doors.send("Doors", OPEN)
+    doors.work()
+    own = settings('[fields]\ndescription = "{subject}"\nsource = "Other"\n')
+    (found,) = doors.cli("dry-run", "Doors", "--since", "1h", "--settings", own)
+    assert found["differences"] == [
+        {"event": 0, "what": "source", "before": "Custom", "after": "Other"},
+        {"event": 0, "what": "description", "before": None, "after": "Door a"},
+    ]
+    assert found["events"][0]["integration"] == found["before"][0]["integration"] == "Doors"
+    (line,) = [
+        line for line in doors.text("dry-run", "Doors", "--since", "1h", "--settings", own).splitlines() if "Z" in line
+    ]
+    assert line.endswith(
+        "opened, warning, 'Door a'; told: policy Night; source Custom; description none  "
+        "opened, warning, 'Door a'; told: policy Night; source Other; description Door a"
+    )
+    text = doors.text("dry-run", "Doors", "--message", number, "--settings", own)
+    assert "otherwise than it was:\n  source: Custom → Other\n  description: none → Door a\n\n" in text
+
+
+def test_a_dry_run_says_which_integration_would_take_a_message(doors: World) -> None:
+    doors.cli("integrations", "clone", "Doors", "--name", "Clone")
+    doors.send("Doors", OPEN)
+    doors.work()
+    own = settings('[filters]\nall = [{ field = "source_id", is_one_of = ["b"] }]\n')
+    text = doors.text("dry-run", "Doors", "--since", "1h", "--settings", own)
+    assert "1 message; 1 would have done something else" in text
+    assert "integration Doors" in text
+    assert "integration Clone" in text
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ LAYERS = (
     "store notifiers",
     (
         "ingest fetching endpoints connections framing intake protocol api web app sequence reader lane trial history stage "
-        "rehearsal worker process web_process supervisor scaffold checking cli __main__"
+        "comparison rehearsal worker process web_process supervisor scaffold checking cli __main__"
     ),
     "testing",
 )

@@ -11,11 +11,11 @@ import pytest
 
 from gateway import rehearsal
 from gateway.actions import assign_alert, close_alert
-from gateway.directory import directory_of
+from gateway.comparison import Rehearsed
+from gateway.directory import Directory, directory_of
 from gateway.integrations import change_integration, find_integration
 from gateway.models import Message
 from gateway.people import find_policy, find_user
-from gateway.rehearsal import Rehearsed
 from tests.recorded import NOON, PLUGINS, Recorded, recorded, told
 from tests.test_reconciliation import HOUR, hour
 
@@ -37,6 +37,14 @@ steps = [{ users = ["Bo"] }]
 [[integration]]
 name = "Doors"
 template = "custom"
+policy = "Night"
+"""
+CLONE = """
+[[integration]]
+name = "Clone"
+template = "custom"
+clone_of = "Doors"
+sequence = 1
 policy = "Night"
 """
 WINDOW = """
@@ -65,9 +73,9 @@ async def sent(gateway: Recorded, *messages: tuple[float, Any]) -> list[int]:
 
 async def now(gateway: Recorded, *ids: int, **changes: Any) -> list[Rehearsed]:
     """What messages would do now, with an integration otherwise than it is."""
-    directory = await _directory(gateway, changes)
+    saved, changed = await _directories(gateway, changes)
     messages = await gateway.journal.get(ids)
-    return await rehearsal.now(gateway.state, messages, directory, gateway.read, gateway.clock.now())
+    return await rehearsal.now(gateway.state, messages, saved, changed, gateway.read, gateway.clock.now())
 
 
 async def since(gateway: Recorded, minutes: float, name: str = "Doors", **changes: Any) -> list[Rehearsed]:
@@ -78,16 +86,18 @@ async def since(gateway: Recorded, minutes: float, name: str = "Doors", **change
         gateway.journal,
         integration.endpoint_id,
         round(NOON + minutes * MINUTE),
-        await _directory(gateway, changes, name),
+        *await _directories(gateway, changes, name),
         gateway.read,
         gateway.clock.now(),
     )
 
 
-async def _directory(gateway: Recorded, changes: dict[str, Any], name: str = "Doors") -> Any:
+async def _directories(gateway: Recorded, changes: dict[str, Any], name: str = "Doors") -> tuple[Directory, Directory]:
+    """The configuration as it is, and as it would be."""
     integration = await find_integration(gateway.state, name)
     changed = msgspec.structs.replace(integration, **changes, updated_at=integration.updated_at + 1)
-    return rehearsal.with_integration(await directory_of(gateway.state), changed)
+    saved = await directory_of(gateway.state)
+    return saved, rehearsal.with_integration(saved, changed)
 
 
 def outcomes(found: list[Rehearsed]) -> list[str]:
@@ -192,9 +202,8 @@ async def test_what_was_never_read_differs_from_nothing(tmp_path: Path) -> None:
         pasted = Message(
             id=0, endpoint_id=endpoint_id, received_at=NOON, headers=b"content-type: application/json", body=body
         )
-        (found,) = await rehearsal.now(
-            gateway.state, [pasted], await directory_of(gateway.state), gateway.read, gateway.clock.now()
-        )
+        saved = await directory_of(gateway.state)
+        (found,) = await rehearsal.now(gateway.state, [pasted], saved, saved, gateway.read, gateway.clock.now())
         assert outcomes([found]) == ["opened"]
         assert (found.before, found.differs) == (None, False)
         assert [one.user for one in found.notifications] == ["Ada", "Ada", "Bo"]
@@ -254,6 +263,15 @@ async def test_what_people_did_meanwhile_is_known(tmp_path: Path) -> None:
         (CHANGES["a group"], [3, 8], ["opened", "opened"]),
         ({"close_after": "90s"}, [4], ["ignored"]),
         ({"texts": {"subject": "about {{ source_id }}"}}, [1, 2, 3, 4, 8], None),
+        ({"texts": {"subject": "{{ subject }}"}}, [], []),
+        ({"texts": {"description": "about {{ source_id }}"}}, [1, 2, 3, 8], None),
+        *(({"fields": {name: "{subject}"}}, [1, 2, 3, 8], None) for name in ("description", "short_text")),
+        *(({"fields": {name: "{subject}"}}, [1, 2, 3, 4, 8], None) for name in ("source_url", "assignee", "topic")),
+        ({"fields": {"tags": ["{subject}"]}}, [1, 2, 3, 8], None),
+        ({"fields": {"custom": {"door": "{subject}"}}}, [1, 2, 3, 8], None),
+        ({"fields": {"occurred_at": "2026-11-25T11:00:00Z"}}, [1, 2, 3, 4, 8], None),
+        ({"fields": {"source": "Other"}}, [1, 2, 3, 4, 8], None),
+        ({"fields": {"source_id": "{source_id}-x"}}, [1, 2, 3, 4, 8], None),
     ],
 )
 async def test_changed_settings_differ_exactly_where_they_must(
@@ -266,6 +284,42 @@ async def test_changed_settings_differ_exactly_where_they_must(
         assert differing(found) == differ
         if would is not None:
             assert outcomes([one for one in found if one.differs]) == would
+
+
+async def test_each_difference_is_said_with_what_was_and_what_would_have_been(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        await sent(gateway, (0, door("a", "open", description="old", tags="x")))
+        settings = {
+            "fields": {"description": "{subject}", "source": "Other", "tags": ["y"], "custom": {"door": "{source_id}"}},
+            "override": [{"policy": "Other", "when": {"field": "source_id", "is_one_of": ["a"]}}],
+        }
+        (found,) = await since(gateway, -1, settings=settings)
+        assert {one.what: (one.before, one.after) for one in found.differences} == {
+            "told": ("policy Night", "policy Other"),
+            "source": ("Custom", "Other"),
+            "description": ("old", "door a"),
+            "tags": (["x"], ["y"]),
+            "custom.door": (None, "a"),
+        }
+        assert {one.event for one in found.differences} == {0}
+        (found,) = await since(gateway, -1, settings={"open": {"is_one_of": ["other"]}})
+        assert [(one.what, one.before, one.after) for one in found.differences] == [
+            ("action", "open", "ignore"),
+            ("outcome", "opened", "ignored"),
+            ("reason", None, "status 'open' is in no list"),
+        ]
+
+
+async def test_another_integration_that_takes_an_event_is_said(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE + CLONE)
+        ids = await sent(gateway, (0, door("a", "open")), (1, door("x", "open", source_name="staging")))
+        assert differing(await since(gateway, -1)) == []
+        (first, found) = await since(gateway, -1, settings=CHANGES["filters"])
+        assert (first.differs, found.message.id) == (False, ids[1])
+        said = [(one.what, one.before, one.after) for one in found.differences]
+        assert said == [("integration", "Doors", "Clone")]
 
 
 async def test_another_policy_differs_where_an_alert_opens(tmp_path: Path) -> None:

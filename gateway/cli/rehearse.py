@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,13 +20,16 @@ from gateway.cli.session import Session
 from gateway.cli.shapes import Shape, event_shape
 from gateway.cli.words import Command, Number, Span, shared
 from gateway.clock import iso
+from gateway.comparison import LINES, Difference, Effect, Rehearsed
 from gateway.directory import Directory, directory_of
 from gateway.errors import NotFoundError
 from gateway.integrations import check_fit, check_references, find_integration
 from gateway.models import Integration, Message
 from gateway.people import find_policy
-from gateway.rehearsal import Effect, Rehearsed
 from gateway.store.base import State
+
+_IN_FRONT = ("action", "outcome", "reason")
+_LONGEST = 100
 
 
 @click.command(
@@ -76,7 +80,8 @@ def command(
 
     A FILE, a sample or messages of the log are taken as if they came now, against the alerts that are open: what this says
     is what a replay does. With --since, all messages of that time are taken as they came, and what would have been otherwise
-    is listed.
+    is listed. What an alert kept of a message is compared with that; what it did not keep, with what the saved settings read
+    from the message now.
     """
     if sum((file is not None, bool(message_ids), sample is not None, since is not None)) != 1:
         msg = "give one of FILE, --message, --sample or --since"
@@ -90,18 +95,19 @@ def command(
     async def work() -> list[Rehearsed]:
         async with session.store() as (journal, state):
             integration = await find_integration(state, ref)
-            directory = await _directory(session, state, integration, settings, policy)
+            saved = await directory_of(state)
+            directory = await _directory(session, state, saved, integration, settings, policy)
             at = session.clock.now()
             if since is not None:
                 start = at - round(since * 1000)
                 endpoint_id = integration.endpoint_id
-                return await rehearsal.since(state, journal, endpoint_id, start, directory, bench.reply, at)
+                return await rehearsal.since(state, journal, endpoint_id, start, saved, directory, bench.reply, at)
             if message_ids:
                 messages = await journal.get(message_ids)
                 _check_found(message_ids, messages, integration)
             else:
                 messages = [_message(session, integration, file, sample, headers, at)]
-            return await rehearsal.now(state, messages, directory, bench.reply, at)
+            return await rehearsal.now(state, messages, saved, directory, bench.reply, at)
 
     found = session.run(work())
     if since is not None:
@@ -112,7 +118,12 @@ def command(
 
 
 async def _directory(
-    session: Session, state: State, integration: Integration, settings: dict[str, object] | None, policy: str | None
+    session: Session,
+    state: State,
+    saved: Directory,
+    integration: Integration,
+    settings: dict[str, object] | None,
+    policy: str | None,
 ) -> Directory:
     changed = integration
     if policy is not None:
@@ -121,7 +132,7 @@ async def _directory(
         check_fit(session.plugins.template(integration.template), settings)
         await check_references(state, settings)
         changed = msgspec.structs.replace(changed, settings=settings, updated_at=integration.updated_at + 1)
-    return rehearsal.with_integration(await directory_of(state), changed)
+    return rehearsal.with_integration(saved, changed)
 
 
 def _message(
@@ -156,6 +167,7 @@ def _check_found(wanted: Sequence[int], found: Sequence[Message], integration: I
 def _effect_shape(effect: Effect) -> Shape:
     change = effect.change
     return event_shape(effect.event) | {
+        "integration": effect.integration,
         "subject": change and change.text,
         "severity": change and change.severity,
         "trace": list(effect.event.trace),
@@ -167,6 +179,7 @@ def _shape(one: Rehearsed) -> Shape:
         "message_id": str(one.message.id) if one.message.id else None,
         "received_at": iso(one.message.received_at),
         "differs": one.differs,
+        "differences": [msgspec.structs.asdict(difference) for difference in one.differences],
         "before": None if one.before is None else [_effect_shape(effect) for effect in one.before],
         "events": [_effect_shape(effect) for effect in one.effects],
         "notifications": [
@@ -187,10 +200,12 @@ def _print(session: Session, found: Sequence[Rehearsed]) -> None:
         return
     for one in found:
         if one.message.id:
-            was = [f"was {cell(_said(effect))}" for effect in one.before or ()] or ["not read yet"]
+            was = [f"was {cell(said)}" for said in _all_said(one, one.before or ())] or ["not read yet"]
             session.out.lines([f"message {one.message.id}, received at {iso(one.message.received_at)}", *was, ""])
         for effect in one.effects:
             session.out.lines([*(f"  {cell(line)}" for line in effect.event.trace), ""])
+        otherwise = [f"  {cell(_arrow(difference))}" for difference in one.differences]
+        session.out.lines(["otherwise than it was:", *otherwise, ""] if otherwise else [])
         told = [f"{told.user} ({told.contact.kind}) at {iso(told.due_at)}" for told in one.notifications]
         session.out.lines([f"would notify: {cell(told)}" if told else "would notify nobody", ""])
 
@@ -205,19 +220,36 @@ def _print_changes(session: Session, found: Sequence[Rehearsed], *, everything: 
     session.out.lines([f"{messages}; {count or 'none'} would have done something else"])
     rows = []
     for one in shown:
-        was = one.before or []
-        for at in range(max(len(was), len(one.effects))):
-            before = _said(was[at]) if at < len(was) else "(not read yet)" if one.before is None else None
-            after = _said(one.effects[at]) if at < len(one.effects) else None
+        was = ["(not read yet)"] if one.before is None else _all_said(one, one.before)
+        for before, after in itertools.zip_longest(was, _all_said(one, one.effects)):
             rows.append([one.message.id, iso(one.message.received_at), before, after])
     if rows:
         session.out.lines([""])
         session.out.table(("ID", "RECEIVED AT", "WAS", "WOULD HAVE BEEN"), rows)
 
 
-def _said(effect: Effect) -> str:
+def _all_said(one: Rehearsed, effects: Sequence[Effect]) -> list[str]:
+    """Each of these effects of a message in a line, with what is otherwise than in those that it is compared with."""
+    differing: dict[int, list[str]] = {}
+    for difference in one.differences:
+        differing.setdefault(difference.event, []).append(difference.what)
+    return [_said(effect, differing.get(at, ())) for at, effect in enumerate(effects)]
+
+
+def _said(effect: Effect, differing: Sequence[str]) -> str:
     event, change = effect.event, effect.change
     words = [f"{event.outcome}: {event.reason}" if event.reason else event.outcome]
     if change is not None:
         words[0] += f", {change.severity}" + (f", {change.text!r}" if change.text else "")
-    return "; ".join([*words, *(line for line in event.trace if line.startswith(("delay: ", "group: ", "told: ")))])
+    words += [line for line in event.trace if line.partition(":")[0] in LINES]
+    noticed, known = effect.noticed(), (*_IN_FRONT, *LINES, *(("subject", "severity") if change is not None else ()))
+    return "; ".join([*words, *(f"{what} {_short(noticed.get(what))}" for what in differing if what not in known)])
+
+
+def _arrow(difference: Difference) -> str:
+    return f"{difference.what}: {_short(difference.before)} → {_short(difference.after)}"
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
