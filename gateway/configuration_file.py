@@ -6,15 +6,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from gateway.clock import span
 from gateway.config import nearest
 from gateway.configuration import KEPT, KINDS, Configuration, IntegrationTable, plain
 from gateway.errors import ConflictError, GatewayError, SettingsError, TemplateError
 from gateway.hours import check_window
 from gateway.names import check_free, checked_name
-from gateway.tables import struct_of
+from gateway.tables import not_toml, struct_of, toml_of
 
 HEAD = "# The configuration of an Alert Gateway: `alert-gateway config apply FILE`. No secrets are in it.\n\n"
 
@@ -28,7 +26,7 @@ def parse(text: str, where: str) -> Configuration:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        msg = f"{where}: not TOML: {error}"
+        msg = f"{where}: {not_toml(error)}"
         raise GatewayError(msg) from None
     try:
         configuration = Configuration(**_tables(raw))
@@ -65,7 +63,7 @@ def _tables(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def to_toml(configuration: Configuration) -> str:
     """The text of a file that holds it; `parse` gives the same back."""
-    return HEAD + msgspec.toml.encode(plain(configuration)).decode()
+    return HEAD + toml_of(plain(configuration))
 
 
 def _flaw(configuration: Configuration) -> str | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.configuration import (
     KEPT,
+    KINDS,
     Configuration,
     GroupTable,
     IntegrationTable,
@@ -206,6 +207,25 @@ def test_any_configuration_survives_its_file(configuration: Configuration) -> No
     again = parse(text, "x")
     assert again == configuration
     assert to_toml(again) == text
+
+
+@given(configurations())
+def test_every_table_of_a_file_has_a_header_of_its_own(configuration: Configuration) -> None:
+    """So that another one can be written below it, however short the file is."""
+    text = to_toml(configuration)
+    for kind in KINDS:
+        assert text.count(f"[[{kind}]]\n") == len(getattr(configuration, kind))
+    more = DOORS.replace("Doors", "One more") + WINDOW
+    assert parse(text + "\n" + more, "x").integration[-1].name == "One more"
+
+
+def test_a_table_that_is_added_to_a_list_in_one_line_is_named() -> None:
+    with pytest.raises(GatewayError) as error:
+        parse("integration = [{ name = 'LB', template = 'custom' }]\n" + DOORS, "x")
+    assert str(error.value) == (
+        "x: line 2: [[integration]] cannot be added to what `integration = …` wrote in one line, which ends there; "
+        "write [[integration]] for each of them"
+    )
 
 
 @given(configurations())

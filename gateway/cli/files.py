@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gateway.errors import GatewayError
+from gateway.tables import not_toml
 
 
 def content_of(path: Path) -> bytes:
@@ -28,7 +29,10 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(content_of(path).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path}: {not_toml(error)}"
+        raise GatewayError(msg) from None
+    except UnicodeDecodeError as error:
         msg = f"{path}: not TOML: {error}"
         raise GatewayError(msg) from None
 

@@ -28,6 +28,7 @@ from gateway.integrations import (
     rotate_token,
 )
 from gateway.people import find_group, find_policy, find_user
+from gateway.tables import toml_of
 
 COLUMNS = ("id", "name", "template", "enabled", "policy", "groups", "sequence", "verified", "endpoint_hint")
 
@@ -139,11 +140,7 @@ def show(session: Session, ref: str) -> None:
     session.out.lines(["", "what the sender's words mean"])
     session.out.table(("THEN", "WHEN"), [[rule["then"], rule["when"]] for rule in shape["rules"]])
     if shape["settings"]:
-        import msgspec
-
-        session.out.lines(
-            ["", "settings", *(f"  {line}" for line in msgspec.toml.encode(shape["settings"]).decode().splitlines())]
-        )
+        session.out.lines(["", "settings", *(f"  {line}" for line in toml_of(shape["settings"]).splitlines())])
 
 
 @command.command(examples=["alert-gateway integrations enable Backups"])
