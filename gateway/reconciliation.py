@@ -57,7 +57,11 @@ class Step(msgspec.Struct, kw_only=True):
 
 
 class Reconciliation:
-    """One gateway, as `inventory` has it, and files."""
+    """
+    One gateway, as `inventory` has it, and files.
+
+    `warnings` is what `steps` has passed though it could not be looked at.
+    """
 
     def __init__(
         self,
@@ -71,13 +75,15 @@ class Reconciliation:
         self._vault, self._plugins = vault, plugins
         self._check_contact = check_contact
         self._references = references
+        self.warnings: list[str] = []
 
     async def steps(self, wanted: Configuration, *, prune: bool = False) -> list[Step]:
         """
         What is to be done, in an order in which it can be.
 
         Raises GatewayError for what could not be: a name that is nowhere, a template that is not installed, settings that do
-        not fit, a contact that is none, a secret that is not where it is to be had from.
+        not fit, a contact that is none, a secret that is not where it is to be had from. An integration that is there as the
+        file has it, and whose template is gone, is passed with a warning.
         """
         wanted = tidied(wanted)
         for user in wanted.user:
@@ -188,8 +194,15 @@ class Reconciliation:
         return None
 
     def _check_integration(self, table: IntegrationTable, known: dict[str, set[str]], owners: dict[bytes, str]) -> None:
-        folder = self._plugins.template(table.template)
-        file = check_fit(folder, table.settings)
+        try:
+            folder = self._plugins.template(table.template)
+            file = check_fit(folder, table.settings)
+        except GatewayError as error:
+            there = by_name(self._there.integration).get(table.name)
+            if there is None or self._differences(table, there):
+                raise
+            self.warnings.append(f"integration {table.name!r} stays as it is: {error}")
+            return
         advanced = advanced_of(table.settings)
         _known("[[override]]", "policy", [rule.policy for rule in advanced.override], known["policy"])
         _known("[[recipients]]", "group", [rule.group for rule in advanced.recipients], known["group"])

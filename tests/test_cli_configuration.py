@@ -212,6 +212,78 @@ def test_every_template_has_a_curl_that_a_shell_can_read(cli: Cli) -> None:
             assert json.loads(words[words.index("-d") + 1])
 
 
+# a template that is gone
+
+
+ACME = """
+api = 1
+name = "Acme"
+channel = "API"
+categories = ["generic"]
+[fields]
+source_id = "{id}"
+source_status = "{status}"
+[open]
+is_one_of = ["open"]
+"""
+
+
+@pytest.fixture
+def orphan(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """With an integration LB whose template was installed once, and Doors beside it."""
+    folder = tmp_path / "plugins" / "acme"
+    folder.mkdir(parents=True)
+    (folder / "template.toml").write_text(ACME)
+    monkeypatch.setenv("GATEWAY_PLUGINS_DIR", str(folder.parent))
+    monkeypatch.chdir(tmp_path)
+    Path("own.toml").write_text('fallback = "open"\n')
+    cli("integrations", "add", "acme", "--name", "LB", "--settings", "own.toml")
+    cli("integrations", "add", "custom", "--name", "Doors")
+    monkeypatch.delenv("GATEWAY_PLUGINS_DIR")
+    return cli
+
+
+def test_an_integration_whose_template_is_gone_is_shown_and_marked(orphan: Cli) -> None:
+    shape = orphan("integrations", "show", "LB")
+    assert shape["template_error"].startswith("there is no template 'acme'")
+    assert (shape["settings"], shape["rules"]) == ({"fallback": "open"}, [])
+    text = orphan.text("integrations", "show", "LB")
+    assert "template error" in text
+    assert "its messages are kept as failed" in text
+    assert 'fallback = "open"' in text
+    listed = {one["name"]: one["template_error"] is None for one in orphan("integrations", "list")}
+    assert listed == {"Doors": True, "LB": False}
+    assert "acme (cannot be used)" in orphan.text("integrations", "list")
+    assert "acme" in orphan("integrations", "rotate", "LB")["curl"], (
+        "the URL is shown this once, whatever else is wrong"
+    )
+    (warning,) = orphan("integrations", "set", "LB", "--no-groups")["warnings"]
+    assert warning.startswith("its template acme cannot be used")
+    (finding,) = [one for one in orphan("doctor", code=1) if one["level"] == "problem"]
+    assert "LB (acme)" in finding["found"]
+
+
+def test_the_configuration_is_applied_beside_a_template_that_is_gone(orphan: Cli) -> None:
+    Path("x.toml").write_text(orphan.text("config", "export"))
+    assert "'LB' stays as it is: there is no template 'acme'" in orphan("config", "check", "x.toml")["warnings"][0]
+    assert orphan("config", "diff", "x.toml") == []
+    assert "warning: integration 'LB' stays as it is" in orphan.err
+    orphan("config", "apply", "x.toml")
+    Path("x.toml").write_text(
+        Path("x.toml").read_text().replace('name = "Doors"\n', 'name = "Doors"\nenabled = false\n')
+    )
+    assert [one["name"] for one in orphan("config", "apply", "x.toml")["changes"]] == ["Doors"]
+    text = Path("x.toml").read_text()
+    for changed in (
+        text.replace('"LB"\n', '"LB"\nsequence = 3\n'),
+        text.replace('"LB"\n', '"New"\n'),
+        text.replace('fallback = "open"', 'fallback = "ignore"'),
+    ):
+        Path("x.toml").write_text(changed)
+        orphan("config", "check", "x.toml", code=1)
+        assert "there is no template 'acme'" in json.loads(orphan.err)["error"]
+
+
 # users and policies
 
 

@@ -372,7 +372,7 @@ def test_progress_is_counted_on_a_terminal_alone(
 
 def test_a_plan_leaves_nothing_in_an_empty_folder(world: World, tmp_path: Path) -> None:
     Path("gateway.toml").write_text(FILE)
-    assert world.cli("config", "check", "gateway.toml") == {"ok": True, "changes": 3}
+    assert world.cli("config", "check", "gateway.toml") == {"ok": True, "changes": 3, "warnings": []}
     plan = world.cli("config", "diff", "gateway.toml", code=1)
     assert plan == [
         {"verb": "add", "kind": kind, "name": name, "details": []}
@@ -392,7 +392,7 @@ def test_a_file_is_applied_once(world: World) -> None:
     assert url["name"] == "Doors"
     assert "/POSTAlert/ag_" in url["endpoint_url"]
     assert world.cli("config", "diff", "gateway.toml") == []
-    assert world.cli("config", "apply", "gateway.toml") == {"changes": [], "urls": []}
+    assert world.cli("config", "apply", "gateway.toml") == {"changes": [], "urls": [], "warnings": []}
     assert world.text("config", "apply", "gateway.toml") == ""
     assert "gateway.toml is good; 0 changes would be made" in world.text("config", "check", "gateway.toml")
     Path("gateway.toml").write_text(FILE.replace('template = "custom"\n', 'template = "custom"\nenabled = false\n'))

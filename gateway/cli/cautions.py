@@ -9,6 +9,7 @@ from gateway.cli.output import cell
 from gateway.cli.reading import Bench
 from gateway.cli.session import Session
 from gateway.directory import directory_of
+from gateway.errors import GatewayError
 from gateway.models import Integration, Message, Reading
 from gateway.reader import Job
 from gateway.store.base import State
@@ -18,7 +19,10 @@ async def cautions_for(
     session: Session, state: State, integration: Integration, messages: Sequence[Message]
 ) -> list[str]:
     """What is likely wrong with an integration as it was saved."""
-    file = session.plugins.template(integration.template).merged(integration.settings)
+    try:
+        file = session.plugins.template(integration.template).merged(integration.settings)
+    except GatewayError as error:
+        return [f"its template {integration.template} cannot be used: {error}"]
     bench = Bench(session.plugins_with_code, session.settings, {}) if messages else None
 
     def read(message: Message) -> Sequence[Reading]:

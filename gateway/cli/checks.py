@@ -206,6 +206,12 @@ async def _store(
     elif not dead:
         yield Finding("notifications", "ok", f"{counts.notifications.get('pending', 0)} pending, no dead letters")
     yield _own_policy(session.settings.own_policy, [policy.name for policy in await state.policies()])
+    usable = session.plugins_with_code.cards
+    lost = [f"{one.name} ({one.template})" for one in await state.integrations() if one.template not in usable]
+    if lost:
+        found = f"their templates are gone or broken, so their messages are kept as failed: {', '.join(lost)}"
+        fix = "install the plugin again and start the gateway anew, then `alert-gateway messages replay --failed`"
+        yield Finding("integrations", "problem", found, fix)
     silent = [one.name for one in await state.integrations() if one.enabled and one.policy_id is None]
     if silent:
         found = f"no policy, so nobody is notified: {', '.join(silent)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.applying import Applying
+from gateway.cli.cautions import caution_lines
 from gateway.cli.contacts import contact_checks
 from gateway.cli.files import content_of
 from gateway.cli.output import cell
@@ -65,8 +66,11 @@ def export(session: Session) -> None:
 @shared
 def check(session: Session, file: Path) -> None:
     """Say whether a file could be applied here; nothing is changed."""
-    steps = session.run(_planned(session, file, prune=False))
-    session.out.one({"ok": True, "changes": len(steps)}, [f"{file} is good; {_count(steps)} would be made"])
+    steps, warnings = session.run(_planned(session, file, prune=False))
+    session.out.one(
+        {"ok": True, "changes": len(steps), "warnings": warnings},
+        [f"{file} is good; {_count(steps)} would be made", *caution_lines(warnings)],
+    )
 
 
 @command.command(examples=["alert-gateway config diff gateway.toml", "alert-gateway config diff gateway.toml --prune"])
@@ -79,8 +83,10 @@ def diff(session: Session, file: Path, prune: bool) -> int:
 
     + is added, ~ is changed, - is deleted (with --prune). The exit code is 1 where anything would be changed, else 0.
     """
-    steps = session.run(_planned(session, file, prune=prune))
+    steps, warnings = session.run(_planned(session, file, prune=prune))
     _print(session, steps, empty="nothing would be changed")
+    for warning in warnings:
+        session.out.note(f"warning: {cell(warning)}")
     return FAILED if steps else OK
 
 
@@ -100,15 +106,16 @@ def apply(session: Session, file: Path, prune: bool, yes: bool) -> int:
     in the file keep theirs. Where a file brings another token, the one before works for 24h more; a secret before holds
     until the next.
     """
-    steps = session.run(_planned(session, file, prune=prune))
+    steps, warnings = session.run(_planned(session, file, prune=prune))
     if not session.out.as_json:
         _print(session, steps, empty="nothing is to be changed")
+        session.out.lines(caution_lines(warnings))
     if steps and not yes and not session.out.as_json and sys.stdin.isatty() and not click.confirm("Do it?"):
         session.out.note("nothing was changed")
         return OK
     urls = session.run(_carried_out(session, steps)) if steps else []
     if session.out.as_json:
-        session.out.json({"changes": [_shape(step) for step in steps], "urls": urls})
+        session.out.json({"changes": [_shape(step) for step in steps], "urls": urls, "warnings": warnings})
     elif steps:
         session.out.lines(["", f"done: {_count(steps)}"])
         if urls:
@@ -138,8 +145,12 @@ async def _carried_out(session: Session, steps: list[Step]) -> list[Shape]:
     return urls
 
 
-async def _planned(session: Session, file: Path, *, prune: bool) -> list[Step]:
-    """The steps from what is there to what the file says. Where there is no store yet, none is made."""
+async def _planned(session: Session, file: Path, *, prune: bool) -> tuple[list[Step], list[str]]:
+    """
+    The steps from what is there to what the file says, and what is likely a mistake in it.
+
+    Where there is no store yet, none is made.
+    """
     try:
         text = content_of(file).decode("utf-8")
     except UnicodeDecodeError:
@@ -159,7 +170,7 @@ async def _planned(session: Session, file: Path, *, prune: bool) -> list[Step]:
 
         reconciliation = Reconciliation(inventory, vault, session.plugins, check_contact, References())
         try:
-            return await reconciliation.steps(wanted, prune=prune)
+            return await reconciliation.steps(wanted, prune=prune), reconciliation.warnings
         except StoreError:
             raise
         except GatewayError as error:

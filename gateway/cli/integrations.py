@@ -116,7 +116,11 @@ def list_integrations(session: Session, limit: int) -> None:
             return await shapes_of(session, state, (await state.integrations())[:limit])
 
     empty = "no integrations; `alert-gateway integrations add` adds one"
-    session.out.rows(session.run(work()), COLUMNS, empty=empty)
+    shapes = session.run(work())
+    if not session.out.as_json:
+        for shape in shapes:
+            shape["template"] += " (cannot be used)" if shape["template_error"] else ""
+    session.out.rows(shapes, COLUMNS, empty=empty)
 
 
 @command.command(examples=["alert-gateway integrations show Backups"])
@@ -129,7 +133,10 @@ def show(session: Session, ref: str) -> None:
         async with session.state() as state:
             integration = await find_integration(state, ref)
             (shape,) = await shapes_of(session, state, [integration])
-            file = session.plugins.template(integration.template).merged(integration.settings)
+            try:
+                file = session.plugins.template(integration.template).merged(integration.settings)
+            except GatewayError as error:
+                return shape | {"template_error": str(error), "rules": []}
             return shape | {"rules": [{"then": then, "when": when} for then, when in rules_in_words(file)]}
 
     shape = session.run(work())
@@ -137,8 +144,13 @@ def show(session: Session, ref: str) -> None:
         session.out.json(shape)
         return
     session.out.pairs(shape)
-    session.out.lines(["", "what the sender's words mean"])
-    session.out.table(("THEN", "WHEN"), [[rule["then"], rule["when"]] for rule in shape["rules"]])
+    if shape["template_error"]:
+        session.out.lines(
+            ["", "as long as its template cannot be used, its messages are kept as failed, to be replayed then"]
+        )
+    else:
+        session.out.lines(["", "what the sender's words mean"])
+        session.out.table(("THEN", "WHEN"), [[rule["then"], rule["when"]] for rule in shape["rules"]])
     if shape["settings"]:
         session.out.lines(["", "settings", *(f"  {line}" for line in toml_of(shape["settings"]).splitlines())])
 

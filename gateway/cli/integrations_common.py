@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.session import Session
 from gateway.cli.shapes import Directory, Shape, integration_shape
+from gateway.errors import GatewayError
 from gateway.integrations import find_endpoint
 from gateway.models import Group, Integration, User
 from gateway.store.base import State
@@ -53,4 +54,17 @@ async def shapes_of(session: Session, state: State, integrations: list[Integrati
     else:
         endpoints = {endpoint.id: endpoint for endpoint in await state.endpoints()}
     base_url = session.base_url
-    return [integration_shape(one, endpoints.get(one.endpoint_id), directory, base_url) for one in integrations]
+    return [
+        integration_shape(one, endpoints.get(one.endpoint_id), directory, base_url)
+        | {"template_error": _template_error(session, one)}
+        for one in integrations
+    ]
+
+
+def _template_error(session: Session, integration: Integration) -> str | None:
+    """Why its template cannot be used: its plugin is gone, or broken."""
+    try:
+        session.plugins.template(integration.template)
+    except GatewayError as error:
+        return str(error)
+    return None

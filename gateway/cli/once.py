@@ -5,14 +5,19 @@ from __future__ import annotations
 from gateway.cli.samples import curl
 from gateway.cli.session import Session
 from gateway.cli.shapes import Shape
+from gateway.errors import GatewayError
 from gateway.integrations import Made
 
 
 def made_shape(session: Session, made: Made, policy_name: str | None) -> Shape:
     """An integration whose URL is known for this once."""
     integration, url = made.integration, made.url(session.base_url)
-    folder = session.plugins.template(integration.template)
-    command_line = curl(folder, folder.merged(integration.settings), url, with_secret=made.endpoint.secret is not None)
+    try:
+        folder = session.plugins.template(integration.template)
+        file = folder.merged(integration.settings)
+        command_line = curl(folder, file, url, with_secret=made.endpoint.secret is not None)
+    except GatewayError as error:  # the URL is shown all the same: there is no other time
+        command_line = f"# nothing can be tried: {error}"
     return {
         "id": integration.id,
         "name": integration.name,
