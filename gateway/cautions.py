@@ -22,8 +22,8 @@ LOOKED_AT = 100
 _LEAST_WORD = 3
 _SHOWN = 5
 
-Reads = Callable[[Message], Sequence[Reading]]
-"""The readings of a message with the new settings; none where it cannot be read."""
+Reads = Callable[[Message], tuple[Sequence[Reading], str | None]]
+"""The readings of a message with the new settings, and why it cannot be read, if it cannot."""
 
 
 def cautions_of(
@@ -34,15 +34,28 @@ def cautions_of(
 
     `directory` holds the integration as it is to be.
     """
-    readings = [reading for message in messages for reading in read(message)]
+    reads = [read(message) for message in messages]
+    readings = [reading for some, _ in reads for reading in some]
     found = [
+        *_unreadable(reads),
         *_in_no_list(readings, len(messages)),
+        *_severity_in_no_list(file, readings, len(messages)),
         *_in_two_lists(file),
+        *_constant_id(file),
         *_moving_id(file, readings),
         *_same_filters(integration, directory),
         *_tells_nobody(integration, directory),
     ]
     return list(dict.fromkeys(found))
+
+
+def _unreadable(reads: Sequence[tuple[Sequence[Reading], str | None]]) -> Iterator[str]:
+    errors = [
+        error or next((one.error for one in readings if one.error is not None), None) for readings, error in reads
+    ]
+    if errors and None not in errors:
+        which = "the last message cannot" if len(errors) == 1 else f"none of the last {len(errors)} messages can"
+        yield f"{which} be read: {errors[0]}"
 
 
 def _in_no_list(readings: Sequence[Reading], count: int) -> Iterator[str]:
@@ -54,29 +67,71 @@ def _in_no_list(readings: Sequence[Reading], count: int) -> Iterator[str]:
         and reading.event.source_status is not None
         and (reading.reason or "").endswith("is in no list")
     )
-    for status, times in unlisted.most_common(_SHOWN):
-        often = "once" if times == 1 else f"{times} times"
+    for status, often in _most(unlisted):
         yield (
             f"the status {status[:100]!r} came {often} in the last {count} messages and is in no list, so it is ignored; "
             'add it to [open], [close] or [update], or set fallback = "open"'
         )
 
 
+def _severity_in_no_list(file: TemplateFile, readings: Sequence[Reading], count: int) -> Iterator[str]:
+    if not any(getattr(file.severity, name) for name in SEVERITIES):
+        return
+    unlisted = Counter(
+        reading.event.source_severity
+        for reading in readings
+        if reading.action in ("open", "update")
+        and reading.event is not None
+        and reading.event.source_severity is not None
+        and any(line.startswith("severity ") and line.endswith("is in no list") for line in reading.trace)
+    )
+    for severity, often in _most(unlisted):
+        yield (
+            f"the severity {severity[:100]!r} came {often} in the last {count} messages and is in no list, so it counts as "
+            f"{file.severity.default}; add it to a list of [severity]"
+        )
+
+
+def _most(unlisted: Counter[str]) -> Iterator[tuple[str, str]]:
+    for value, times in unlisted.most_common(_SHOWN):
+        yield value, "once" if times == 1 else f"{times} times"
+
+
 def _in_two_lists(file: TemplateFile) -> Iterator[str]:
-    states = {f"[{name}]": _values(getattr(file, name), "source_status") for name in ("open", "close", "update")}
-    severities = {
-        f"[severity] {name}": _values(getattr(file.severity, name), "source_severity") for name in reversed(SEVERITIES)
-    }
-    for lists in (states, severities):
+    states = {f"[{name}]": getattr(file, name) for name in ("open", "close", "update")}
+    severities = {f"[severity] {name}": getattr(file.severity, name) for name in reversed(SEVERITIES)}
+    for lists, field in ((states, "source_status"), (severities, "source_severity")):
+        fields = (None, field, getattr(file.fields, field))
         for name, other in itertools.combinations(lists, 2):
-            for value in sorted(lists[name] & lists[other]):
+            # What meets the first in any case never comes to the other, whatever that asks for besides.
+            for value in sorted(_values(lists[name], fields, sure=True) & _values(lists[other], fields, sure=False)):
                 yield f"{value!r} is in {name} and in {other}; {name} is looked at first, so {other} never has it"
 
 
-def _values(rule: Condition | Sequence[object] | None, field: str) -> set[str]:
-    if isinstance(rule, Condition):
-        rule = None if rule.not_ or rule.field not in (None, field) else rule.is_one_of
-    return {str(value).strip().casefold() for value in rule or ()}
+def _values(rule: Condition | Sequence[object] | None, fields: Sequence[str | None], *, sure: bool) -> set[str]:
+    """The values of a field that meet a condition; if `sure` those alone that meet it whatever else a message says."""
+    if not isinstance(rule, Condition):
+        return {_folded(value) for value in rule or ()}
+    if rule.not_ or rule.field not in fields:
+        return set()
+    parts = rule.any or rule.all or []
+    if sure and rule.all is not None and len(parts) > 1:
+        return set()
+    listed = rule.is_one_of or rule.contains or rule.starts_with or ()
+    return {_folded(value) for value in listed}.union(*(_values(part, fields, sure=sure) for part in parts))
+
+
+def _folded(value: object) -> str:
+    return str(value).strip().casefold()
+
+
+def _constant_id(file: TemplateFile) -> Iterator[str]:
+    source = file.fields.source_id
+    if source is not None and source.strip() and not _holes(source):
+        yield (
+            f"source_id is {source[:100]!r} for every message, so that all of them are one alert; "
+            "for a value of the message write where it stands in single braces, {device.id}"
+        )
 
 
 def _moving_id(file: TemplateFile, readings: Sequence[Reading]) -> Iterator[str]:

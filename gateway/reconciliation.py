@@ -153,7 +153,7 @@ class Reconciliation:
 
     def _check(self, wanted: Configuration, *, prune: bool) -> None:
         """Raise GatewayError where a step could not be carried out, so that none is before all can be."""
-        after = wanted if prune else _merged(self._there, wanted)
+        after = wanted if prune else merged(self._there, wanted)
         known = {kind: {table.name for table in getattr(after, kind)} for kind in KINDS}
         for kind in KINDS:
             taken = by_name(getattr(self._there, kind))
@@ -215,7 +215,7 @@ class Reconciliation:
             raise GatewayError(msg)
 
 
-def _merged(there: Configuration, wanted: Configuration) -> Configuration:
+def merged(there: Configuration, wanted: Configuration) -> Configuration:
     """What there will be where nothing is pruned."""
     both = {kind: by_name(getattr(there, kind)) | by_name(getattr(wanted, kind)) for kind in KINDS}
     return Configuration(**{kind: list(tables.values()) for kind, tables in both.items()})

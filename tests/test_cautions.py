@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gateway.cautions import LOOKED_AT, cautions_of
 from gateway.directory import directory_of
 from gateway.errors import TemplateError
 from gateway.integrations import change_integration, clone_integration, find_integration, set_fan_out
+from gateway.models import Message, Reading
 from gateway.reader import Job
 from tests.recorded import PLUGINS, Recorded, recorded
 
@@ -50,9 +52,12 @@ async def cautions(gateway: Recorded, name: str = "Doors", **settings: Any) -> l
     file = PLUGINS.template(integration.template).merged(integration.settings)
     messages = await gateway.journal.newest(LOOKED_AT, endpoint_id=integration.endpoint_id)
     directory = await directory_of(gateway.state)
-    return cautions_of(
-        integration, file, directory, messages, lambda message: gateway.read(Job(message, integration)).readings
-    )
+
+    def read(message: Message) -> tuple[Sequence[Reading], str | None]:
+        reply = gateway.read(Job(message, integration))
+        return reply.readings, reply.error
+
+    return cautions_of(integration, file, directory, messages, read)
 
 
 def door(source_id: str, status: str) -> dict[str, Any]:
@@ -98,6 +103,19 @@ async def test_a_value_in_no_list(tmp_path: Path) -> None:
         ({"close": {"is_one_of": ["close", "Open "]}}, "'open' is in [open] and in [close]; [open] is looked at first"),
         ({"update": {"is_one_of": ["close"]}}, "'close' is in [close] and in [update]"),
         ({"severity": {"error": ["CRIT"]}}, "'crit' is in [severity] critical and in [severity] error"),
+        ({"open": {"contains": ["down"]}, "close": {"contains": ["DOWN"]}}, "'down' is in [open] and in [close]"),
+        ({"open": {"starts_with": ["down"]}, "close": {"is_one_of": ["down"]}}, "'down' is in [open] and in [close]"),
+        (
+            {
+                "open": {"any": [{"is_one_of": ["ok"]}, {"field": "{x}", "is_present": True}]},
+                "close": {"is_one_of": ["ok"]},
+            },
+            "'ok' is in [open] and in [close]",
+        ),
+        (
+            {"close": {"all": [{"field": "{status}", "is_one_of": ["open"]}, {"field": "{x}", "is_present": True}]}},
+            "'open' is in [open] and in [close]",
+        ),
     ],
 )
 async def test_a_value_in_two_lists(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -105,6 +123,57 @@ async def test_a_value_in_two_lists(settings: dict[str, Any], said: str, tmp_pat
         await gateway.apply(FILE)
         (line,) = await cautions(gateway, **settings)
         assert line.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"all": [{"is_one_of": ["close"]}, {"field": "{x}", "is_present": True}]},
+        {"any": [{"not": True, "is_one_of": ["close"]}, {"is_one_of": ["open"]}]},
+        {"field": "{x}", "is_one_of": ["close"]},
+    ],
+)
+async def test_a_value_that_opens_only_sometimes_may_close_too(rule: dict[str, Any], tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        assert await cautions(gateway, open=rule) == []
+
+
+async def test_a_severity_in_no_list(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        for severity in ("sev9", "critical", "sev9"):
+            await gateway.post("Doors", door("a", "open") | {"severity": severity})
+        await gateway.post("Doors", door("a", "close") | {"severity": "gone"})
+        await gateway.post("Doors", door("a", "open"))
+        (line,) = await cautions(gateway)
+        assert line.startswith(
+            "the severity 'sev9' came 2 times in the last 5 messages and is in no list, so it counts as"
+        )
+        assert await cautions(gateway, severity={"error": ["sev9"]}) == []
+        assert await cautions(gateway, severity={key: [] for key in ("critical", "error", "warning", "info")}) == []
+
+
+@pytest.mark.parametrize("source_id", ["device.id", "{{ device.id }}"])
+async def test_an_id_that_is_the_same_for_all(source_id: str, tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        (line,) = await cautions(gateway, fields={"source_id": source_id})
+        assert line.startswith(f"source_id is {source_id!r} for every message, so that all of them are one alert")
+
+
+async def test_settings_that_read_none_of_the_last_messages(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        assert await cautions(gateway, fields={"source_id": "{nowhere}"}) == []
+        await gateway.post("Doors", door("a", "open"))
+        (line,) = await cautions(gateway, fields={"source_id": "{nowhere}"})
+        assert line.startswith("the last message cannot be read: ")
+        await gateway.post("Doors", door("b", "open") | {"nowhere": 1})
+        assert await cautions(gateway, fields={"source_id": "{nowhere}"}) == []
+        await gateway.post("Doors", b"garbage")
+        (line,) = await cautions(gateway, fields={"source_id": "{else}"})
+        assert line.startswith("none of the last 3 messages can be read: ")
 
 
 async def test_an_id_that_holds_the_status(tmp_path: Path) -> None:

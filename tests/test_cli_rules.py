@@ -407,6 +407,45 @@ def test_a_file_is_applied_once(world: World) -> None:
     assert world.cli("integrations", "list") == world.cli("users", "list") == []
 
 
+def test_a_file_is_warned_of_as_what_is_saved_is(world: World) -> None:
+    file = (
+        FILE
+        + """
+[[user]]
+name = "Silent"
+[[policy]]
+name = "Mute"
+steps = [{ users = ["Silent"] }]
+[[integration]]
+name = "Gate"
+template = "custom"
+policy = "Mute"
+[[integration]]
+name = "Other"
+template = "custom"
+"""
+    )
+    Path("gateway.toml").write_text(file)
+    warnings = world.cli("config", "check", "gateway.toml")["warnings"]
+    assert [line[:36] for line in warnings] == [
+        "Gate: the policy Mute notifies nobod",
+        "Gate, Other: nobody is notified of i",
+    ]
+    assert "Gate: the policy Mute" in world.text("config", "check", "gateway.toml")
+    world.cli("config", "diff", "gateway.toml", code=1)
+    assert "warning: Gate: the policy Mute" in world.err
+    assert world.cli("config", "apply", "gateway.toml")["warnings"] == warnings
+    assert world.cli("config", "apply", "gateway.toml")["warnings"] == [], "it was said when it was applied"
+    assert world.cli("config", "check", "gateway.toml")["warnings"] == warnings
+    world.send("Doors", OPEN.replace(b'"open"', b'"broken"'))
+    own = 'policy = "Night"\nsettings.close.is_one_of = ["open"]\n'
+    Path("gateway.toml").write_text(FILE.replace('policy = "Night"\n', own))
+    text = world.text("config", "apply", "gateway.toml")
+    assert "\nwarning: Doors: the status 'broken' came once in the last 1 messages" in text
+    assert "\nwarning: Doors: 'open' is in [open] and in [close]" in text
+    assert text.index("warning:") < text.index("done: 1 change")
+
+
 def test_an_export_is_applied_to_another_folder_byte_for_byte(
     doors: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

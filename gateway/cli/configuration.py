@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from gateway.applying import Applying
-from gateway.cli.cautions import caution_lines
+from gateway.cli.cautions import caution_lines, cautions_in
 from gateway.cli.contacts import contact_checks
 from gateway.cli.files import content_of
 from gateway.cli.output import cell
@@ -21,7 +22,7 @@ from gateway.configuration import Configuration, plain
 from gateway.configuration_file import parse, to_toml
 from gateway.errors import GatewayError, StoreError
 from gateway.inventory import Inventory, exported, inventory_of
-from gateway.reconciliation import Reconciliation, Step
+from gateway.reconciliation import Reconciliation, Step, merged
 from gateway.references import References
 from gateway.vault import Vault
 
@@ -65,8 +66,8 @@ def export(session: Session) -> None:
 @_FILE
 @shared
 def check(session: Session, file: Path) -> None:
-    """Say whether a file could be applied here; nothing is changed."""
-    steps, warnings = session.run(_planned(session, file, prune=False))
+    """Say whether a file could be applied here, and what is likely a mistake in it; nothing is changed."""
+    steps, warnings = session.run(_planned(session, file, warn=True))
     session.out.one(
         {"ok": True, "changes": len(steps), "warnings": warnings},
         [f"{file} is good; {_count(steps)} would be made", *caution_lines(warnings)],
@@ -101,10 +102,10 @@ def apply(session: Session, file: Path, prune: bool, yes: bool) -> int:
     """
     Make this gateway what a file says.
 
-    The plan is shown first, and asked about on a terminal. Applying the file again changes nothing. What is not in the file
-    is left alone, unless --prune is given. The URLs of new integrations are printed, this once; those whose `token` is said
-    in the file keep theirs. Where a file brings another token, the one before works for 24h more; a secret before holds
-    until the next.
+    The plan is shown first, with what is likely a mistake, and asked about on a terminal. Applying the file again changes
+    nothing. What is not in the file is left alone, unless --prune is given. The URLs of new integrations are printed, this
+    once; those whose `token` is said in the file keep theirs. Where a file brings another token, the one before works for
+    24h more; a secret before holds until the next.
     """
     steps, warnings = session.run(_planned(session, file, prune=prune))
     if not session.out.as_json:
@@ -145,11 +146,13 @@ async def _carried_out(session: Session, steps: list[Step]) -> list[Shape]:
     return urls
 
 
-async def _planned(session: Session, file: Path, *, prune: bool) -> tuple[list[Step], list[str]]:
+async def _planned(
+    session: Session, file: Path, *, prune: bool = False, warn: bool = False
+) -> tuple[list[Step], list[str]]:
     """
     The steps from what is there to what the file says, and what is likely a mistake in it.
 
-    Where there is no store yet, none is made.
+    What would change nothing is looked at for mistakes only if it is to `warn`. Where there is no store yet, none is made.
     """
     try:
         text = content_of(file).decode("utf-8")
@@ -157,25 +160,30 @@ async def _planned(session: Session, file: Path, *, prune: bool) -> tuple[list[S
         msg = f"{file}: not UTF-8 text"
         raise GatewayError(msg) from None
     wanted = parse(text, str(file))
-    inventory, vault = Inventory(), Vault(secrets.token_bytes(32))
-    if session.has_data:
-        vault = session.vault
-        async with session.state() as state:
+    inventory, vault, journal = Inventory(), Vault(secrets.token_bytes(32)), None
+    async with contextlib.AsyncExitStack() as stack:
+        if session.has_data:
+            vault = session.vault
+            journal, state = await stack.enter_async_context(session.store())
             inventory = await inventory_of(state)
-
-    async with contact_checks(session) as checks:
+        checks = await stack.enter_async_context(contact_checks(session))
 
         async def check_contact(contact: str) -> tuple[str, str]:
             return (await checks(contact))[0]
 
         reconciliation = Reconciliation(inventory, vault, session.plugins, check_contact, References())
         try:
-            return await reconciliation.steps(wanted, prune=prune), reconciliation.warnings
+            steps = await reconciliation.steps(wanted, prune=prune)
         except StoreError:
             raise
         except GatewayError as error:
             msg = f"{file}: {error}"
             raise GatewayError(msg) from None
+        warnings = list(reconciliation.warnings)
+        if steps or warn:
+            after = wanted if prune else merged(inventory.configuration, wanted)
+            warnings += await cautions_in(session, journal, inventory.endpoints, wanted, after)
+        return steps, warnings
 
 
 def _count(steps: list[Step]) -> str:
