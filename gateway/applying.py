@@ -23,13 +23,13 @@ from gateway.integrations import (
 )
 from gateway.inventory import window_table
 from gateway.maintenance import add_window
-from gateway.models import Contact, Integration, User
-from gateway.people import add_group, add_policy, add_user, find_group, find_policy, find_user, steps_of
+from gateway.models import Integration, User
+from gateway.people import add_group, add_policy, add_user, contact_of, find_group, find_policy, find_user, steps_of
 from gateway.plugins import Plugins
 from gateway.reconciliation import Step
 from gateway.references import References
 from gateway.store.base import State
-from gateway.vault import Vault, hint, new_id
+from gateway.vault import Vault, hint
 
 OVERLAP = 24 * 3_600_000
 """How long (ms) a token still works after another took its place, as with `integrations rotate`."""
@@ -55,9 +55,7 @@ class Applying:
     async def _change_user(self, table: UserTable) -> None:
         user = await find_user(self._state, table.name)
         known = {(contact.kind, contact.address): contact for contact in user.contacts}
-        contacts = tuple(
-            known.get(pair) or Contact(id=new_id("con"), kind=pair[0], address=pair[1]) for pair in _pairs(table)
-        )
+        contacts = tuple(known.get(pair) or contact_of(user.name, *pair) for pair in _pairs(table))
         await self._state.save_user(msgspec.structs.replace(user, contacts=contacts))
 
     async def _delete_user(self, table: UserTable) -> None:

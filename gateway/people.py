@@ -11,7 +11,7 @@ from gateway.errors import GatewayError, NotFoundError
 from gateway.models import Contact, Group, Policy, PolicyStep, User
 from gateway.names import check_free, checked_name
 from gateway.store.base import State
-from gateway.vault import new_id
+from gateway.vault import id_of, new_id
 
 _T = TypeVar("_T", User, Group, Policy)
 
@@ -34,10 +34,20 @@ async def add_user(state: State, clock: Clock, *, name: str, contacts: Sequence[
     """
     name = checked_name("a user", name)
     check_free("a user", name, [known.name for known in await state.users()])
-    made = tuple(Contact(id=new_id("con"), kind=kind, address=address) for kind, address in dict.fromkeys(contacts))
+    made = tuple(contact_of(name, kind, address) for kind, address in dict.fromkeys(contacts))
     user = User(id=new_id("usr"), name=name, contacts=made, created_at=clock.now())
     await state.add_user(user)
     return user
+
+
+def contact_of(user: str, kind: str, address: str) -> Contact:
+    """
+    A contact of the user of this name, at an address that its notifier has checked.
+
+    What it is sent is signed with a secret that follows from its id, and the id from all three: a gateway that is configured
+    anew, with the same key, signs as before.
+    """
+    return Contact(id=id_of("con", user, kind, address), kind=kind, address=address)
 
 
 async def find_group(state: State, ref: str) -> Group:

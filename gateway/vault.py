@@ -104,8 +104,17 @@ def hint(token: str) -> str:
 
 
 def new_id(prefix: str) -> str:
-    """A short random id, `int_4x7kq2m9wd`."""
-    return prefix + "_" + base64.b32encode(hashlib.sha256(secrets.token_bytes(32)).digest()).decode().lower()[:12]
+    """A short random id, `int_4x7kq2m9wd3a`."""
+    return _id(prefix, secrets.token_bytes(32))
+
+
+def id_of(prefix: str, *words: str) -> str:
+    """The id that always follows from these words."""
+    return _id(prefix, "\0".join(words).encode())
+
+
+def _id(prefix: str, seed: bytes) -> str:
+    return prefix + "_" + base64.b32encode(hashlib.sha256(seed).digest()).decode().lower()[:12]
 
 
 def _checksum(body: str) -> str:

@@ -392,7 +392,12 @@ def test_a_file_is_applied_once(world: World) -> None:
     assert url["name"] == "Doors"
     assert "/POSTAlert/ag_" in url["endpoint_url"]
     assert world.cli("config", "diff", "gateway.toml") == []
-    assert world.cli("config", "apply", "gateway.toml") == {"changes": [], "urls": [], "warnings": []}
+    assert world.cli("config", "apply", "gateway.toml") == {
+        "changes": [],
+        "urls": [],
+        "signing_secrets": [],
+        "warnings": [],
+    }
     assert world.text("config", "apply", "gateway.toml") == ""
     assert "gateway.toml is good; 0 changes would be made" in world.text("config", "check", "gateway.toml")
     Path("gateway.toml").write_text(FILE.replace('template = "custom"\n', 'template = "custom"\nenabled = false\n'))
@@ -405,6 +410,28 @@ def test_a_file_is_applied_once(world: World) -> None:
     ]
     world.cli("config", "apply", "empty.toml", "--prune")
     assert world.cli("integrations", "list") == world.cli("users", "list") == []
+
+
+def test_the_secrets_of_new_contacts_are_printed(doors: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ada,) = doors.cli("users", "list")
+    secret = ada["contacts"][0]["signing_secret"]
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path / "same"))
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same" / "secret.key").write_bytes((tmp_path / "data" / "secret.key").read_bytes())
+    said = {"user": "Ada", "address": "https://example.com/ada", "signing_secret": secret}
+    assert doors.cli("config", "apply", "gateway.toml")["signing_secrets"] == [said]
+    Path("gateway.toml").write_text(
+        FILE.replace('/ada"]', '/ada", "webhook:https://example.com/new", "email:a@example.com"]')
+    )
+    (new,) = doors.cli("config", "apply", "gateway.toml")["signing_secrets"]
+    assert new["address"] == "https://example.com/new"
+    monkeypatch.setenv("GATEWAY_DATA", str(tmp_path / "other"))
+    text = doors.text("config", "apply", "gateway.toml")
+    assert (
+        "What receivers of new webhook contacts verify signatures with:\n\n  Ada  https://example.com/ada  whsec_"
+        in text
+    )
+    assert secret not in text, "its key is another one"
 
 
 def test_a_file_is_warned_of_as_what_is_saved_is(world: World) -> None:

@@ -102,6 +102,11 @@ template = "datadog"
 enabled = false
 sequence = 3
 """
+USER_WITH_ADAS_CONTACT = """
+[[user]]
+name = "Dan"
+contacts = ["webhook:https://example.com/ada"]
+"""
 TOKEN = new_token()
 ENVIRON = {"TOKEN": TOKEN, "SECRET": CANARY, "OTHER": f"other {CANARY}", "OTHER_TOKEN": new_token()}
 
@@ -415,6 +420,28 @@ async def test_contacts_keep_their_signing_secrets(tmp_path: Path) -> None:
         after = {one.address: one.id for one in (await find_user(gateway.state, "Ada")).contacts}
         assert list(after) == ["new@example.com", "ada@example.com", "https://example.com/ada"]
         assert {address: after[address] for address in before} == before
+
+
+async def test_a_gateway_that_is_made_anew_signs_as_before(tmp_path: Path) -> None:
+    """As long as its key is kept; and each user has secrets of their own."""
+    async with recorded(tmp_path / "first", environ=ENVIRON) as first:
+        await first.apply(FULL + USER_WITH_ADAS_CONTACT)
+        contacts = await contacts_of(first)
+        export = await first.export()
+        key = (first.data / "secret.key").read_bytes()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "secret.key").write_bytes(key)
+    async with recorded(tmp_path / "second", environ=ENVIRON) as second:
+        await second.apply(export)
+        assert await contacts_of(second) == contacts
+        await second.apply('[[user]]\nname = "Ada"\n')
+        await second.apply(export)
+        assert await contacts_of(second) == contacts
+    assert len({number for _, _, _, number in contacts}) == len(contacts)
+
+
+async def contacts_of(gateway: Recorded) -> list[tuple[str, str, str, str]]:
+    return [(user.name, one.kind, one.address, one.id) for user in await gateway.state.users() for one in user.contacts]
 
 
 # the same behaviour

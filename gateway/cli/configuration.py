@@ -16,7 +16,7 @@ from gateway.cli.files import content_of
 from gateway.cli.output import cell
 from gateway.cli.root import FAILED, OK
 from gateway.cli.session import Session
-from gateway.cli.shapes import Shape
+from gateway.cli.shapes import Shape, user_shape
 from gateway.cli.words import Group, shared
 from gateway.configuration import Configuration, plain
 from gateway.configuration_file import parse, to_toml
@@ -105,7 +105,8 @@ def apply(session: Session, file: Path, prune: bool, yes: bool) -> int:
     The plan is shown first, with what is likely a mistake, and asked about on a terminal. Applying the file again changes
     nothing. What is not in the file is left alone, unless --prune is given. The URLs of new integrations are printed, this
     once; those whose `token` is said in the file keep theirs. Where a file brings another token, the one before works for
-    24h more; a secret before holds until the next.
+    24h more; a secret before holds until the next. What receivers of new webhook contacts verify signatures with is printed,
+    too: it is the same as in another gateway only where that has the same secret.key.
     """
     steps, warnings = session.run(_planned(session, file, prune=prune))
     if not session.out.as_json:
@@ -114,21 +115,28 @@ def apply(session: Session, file: Path, prune: bool, yes: bool) -> int:
     if steps and not yes and not session.out.as_json and sys.stdin.isatty() and not click.confirm("Do it?"):
         session.out.note("nothing was changed")
         return OK
-    urls = session.run(_carried_out(session, steps)) if steps else []
+    urls, signing = session.run(_carried_out(session, steps)) if steps else ([], [])
     if session.out.as_json:
-        session.out.json({"changes": [_shape(step) for step in steps], "urls": urls, "warnings": warnings})
+        shape = {"changes": [_shape(step) for step in steps], "urls": urls}
+        session.out.json(shape | {"signing_secrets": signing, "warnings": warnings})
     elif steps:
         session.out.lines(["", f"done: {_count(steps)}"])
         if urls:
             session.out.lines(["URLs of new integrations, shown this once:", ""])
             session.out.lines([f"  {cell(one['name'])}  {one['endpoint_url']}" for one in urls])
+        if signing:
+            session.out.lines(["What receivers of new webhook contacts verify signatures with:", ""])
+            session.out.lines(
+                [f"  {cell(one['user'])}  {cell(one['address'])}  {one['signing_secret']}" for one in signing]
+            )
     return OK
 
 
-async def _carried_out(session: Session, steps: list[Step]) -> list[Shape]:
-    """The URLs that were made."""
+async def _carried_out(session: Session, steps: list[Step]) -> tuple[list[Shape], list[Shape]]:
+    """The URLs that were made, and the secrets of webhook contacts that were."""
     urls: list[Shape] = []
     async with session.state(make=True) as state:
+        known = {contact.id for user in await state.users() for contact in user.contacts}
         applying = Applying(state, session.vault, session.plugins, session.clock, References())
         for number, step in enumerate(steps):
             try:
@@ -143,7 +151,14 @@ async def _carried_out(session: Session, steps: list[Step]) -> list[Shape]:
                 raise GatewayError(msg) from None
             if made is not None:
                 urls.append({"name": step.name, "endpoint_url": made.url(session.base_url)})
-    return urls
+        users = [user_shape(user, session.vault) for user in await state.users()]
+    signing = [
+        {"user": user["name"], "address": contact["address"], "signing_secret": contact["signing_secret"]}
+        for user in users
+        for contact in user["contacts"]
+        if contact["id"] not in known and "signing_secret" in contact
+    ]
+    return urls, signing
 
 
 async def _planned(
