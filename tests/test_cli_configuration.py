@@ -212,6 +212,27 @@ def test_every_template_has_a_curl_that_a_shell_can_read(cli: Cli) -> None:
             assert json.loads(words[words.index("-d") + 1])
 
 
+@pytest.mark.parametrize(
+    ("template", "toml", "command"),
+    [
+        ("custom", 'close_after = "2h"\n', "curl"),
+        ("custom", '[fields]\nsource_id = "{incident.uuid}"\n', "#"),
+        ("custom", '[filters]\nall = [{ field = "{building}", is_one_of = ["lab"] }]\n', "#"),
+        ("custom", '[open]\nis_one_of = ["firing"]\n', "#"),
+        ("datadog", 'close_after = "2h"\n', "curl"),
+        ("datadog", '[filters]\nall = [{ field = "{building}", is_one_of = ["lab"] }]\n', "#"),
+    ],
+)
+def test_what_is_printed_to_try_opens_an_alert(
+    cli: Cli, tmp_path: Path, template: str, toml: str, command: str
+) -> None:
+    (tmp_path / "own.toml").write_text(toml)
+    made = cli("integrations", "add", template, "--name", "X", "--settings", str(tmp_path / "own.toml"))
+    assert made["curl"].split()[0] == command
+    assert command != "#" or f"alert-gateway try {template} FILE" in made["curl"]
+    assert cli("integrations", "rotate", "X")["curl"].split()[0] == command
+
+
 # a template that is gone
 
 

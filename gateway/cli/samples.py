@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,6 @@ _TYPES = {
     ".form": "application/x-www-form-urlencoded",
 }
 _INLINE = 700
-_QUICK = '{"source_id":"demo-1","status":"open","subject":"Disk of db-7 is nearly full"}'
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +29,14 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]
     query: str
     body: bytes
+
+
+_QUICK = Sample(
+    name="quick",
+    headers=(("content-type", _TYPES[".form"]),),  # as curl says of what it is given with -d
+    query="",
+    body=b'{"source_id":"demo-1","status":"open","subject":"Disk of db-7 is nearly full"}',
+)
 
 
 def sample_names(folder: TemplateFolder) -> list[str]:
@@ -70,25 +78,38 @@ def read_sample(path: Path) -> Sample:
     return Sample(name=path.stem, headers=headers, query=parts[1].partition("?")[2], body=body)
 
 
-def curl(folder: TemplateFolder, file: TemplateFile, url: str, *, with_secret: bool = False) -> str:
-    """A command that posts something of this template's to an endpoint, ready to paste."""
+def curl(
+    folder: TemplateFolder, file: TemplateFile, url: str, *, opens: Callable[[Sample], bool], with_secret: bool = False
+) -> str:
+    """
+    A command that posts something of this template's to an endpoint, ready to paste; a remark where nothing would do.
+
+    `opens` says whether a sample opens an alert there.
+    """
     proof = _proof(file) if with_secret else ""
     if proof is None:
         return f"# what is sent here must be signed ({file.verifications[0].kind}); {folder.slug} itself has to send it"
-    body = _QUICK if folder.slug == "custom" else _compact(folder)
-    if body is None:
-        sample = next(iter(sample_names(folder)), "SAMPLE")
-        return f"alert-gateway send {folder.slug} {sample} --to {shlex.quote(url)}"
     kind = "" if folder.slug == "custom" else "-H 'content-type: application/json' "
-    return f"curl {proof}{kind}-d {shlex.quote(body)} {shlex.quote(url)}"
+    for sample in [_QUICK] if folder.slug == "custom" else _compact(folder):
+        if opens(sample):
+            return f"curl {proof}{kind}-d {shlex.quote(sample.body.decode())} {shlex.quote(url)}"
+    for name in [] if folder.slug == "custom" else sample_names(folder):
+        if opens(load_sample(folder, name)):
+            return f"alert-gateway send {folder.slug} {name} --to {shlex.quote(url)}"
+    return (
+        f"# with these settings no sample opens an alert: post a payload of your own; `alert-gateway try {folder.slug} FILE "
+        "--settings FILE` says first what is read in it"
+    )
 
 
-def _compact(folder: TemplateFolder) -> str | None:
-    """The shortest JSON sample that opens an alert, in one line; None where none is short enough to paste."""
+def _compact(folder: TemplateFolder) -> list[Sample]:
+    """The JSON samples that open an alert, each in one line, the shortest first; without those that are too long to paste."""
     paths = [path for path in folder.samples() if path.suffix == ".json" and path.stem.endswith("_firing")]
-    texts = [json.dumps(json.loads(path.read_bytes()), ensure_ascii=False, separators=(",", ":")) for path in paths]
-    shortest = min(texts, key=len, default="")
-    return shortest if 0 < len(shortest) <= _INLINE else None
+    found = []
+    for path in paths:
+        text = json.dumps(json.loads(path.read_bytes()), ensure_ascii=False, separators=(",", ":"))
+        found.append(msgspec.structs.replace(read_sample(path), body=text.encode()))
+    return sorted((one for one in found if len(one.body.decode()) <= _INLINE), key=lambda one: len(one.body.decode()))
 
 
 def _proof(file: TemplateFile) -> str | None:
