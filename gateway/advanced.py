@@ -16,7 +16,7 @@ import msgspec
 from gateway.clock import span
 from gateway.errors import SettingsError, TemplateError
 from gateway.hours import Hours, check_hours
-from gateway.mapping import to_text
+from gateway.mapping import flat, to_text
 from gateway.models import Override, Reading
 from gateway.rules import Condition, Fields, Test, compile_condition, value_of
 from gateway.tables import struct_of
@@ -208,11 +208,15 @@ class Router:
             trace.append(f"recipients {group}: {sentence}")
             if holds:
                 groups.append(group)
+        group_key, absent = self._group_key(fields, scope)
+        if absent and reading.action == "open":
+            verb = "are" if len(absent) > 1 else "is"
+            trace.append(f"group: {' and '.join(absent)} {verb} absent, so it is no part of a group")
         return msgspec.structs.replace(
             reading,
             overrides=tuple(overrides),
             recipient_groups=tuple(dict.fromkeys(groups)),
-            group_key=self._group_key(fields, scope),
+            group_key=group_key,
             trace=tuple(trace),
         )
 
@@ -237,10 +241,13 @@ class Router:
                 trace.append(f"texts: {text.name} is the integration's own")
         return made, trace
 
-    def _group_key(self, fields: Fields, scope: Any) -> str | None:
-        if not self._group_by:
-            return None
-        return msgspec.json.encode([to_text(find(fields, scope)) for _, find in self._group_by]).decode()
+    def _group_key(self, fields: Fields, scope: Any) -> tuple[str | None, list[str]]:
+        """What its group has in common; None where it is in none, and what is absent that groups are made by."""
+        values = [(field, find(fields, scope)) for field, find in self._group_by]
+        absent = [field for field, value in values if not any(flat(value))]
+        if absent or not values:
+            return None, absent
+        return msgspec.json.encode([to_text(value) for _, value in values]).decode(), []
 
 
 def _test(condition: Condition | None, where: str, default_field: str) -> Test | None:

@@ -14,7 +14,8 @@ import msgspec
 from gateway.advanced import NONE, Advanced, Delay
 from gateway.clock import in_words
 from gateway.directory import Directory
-from gateway.escalation import notifications_of
+from gateway.escalation import names_told, notifications_of
+from gateway.grouping import heir_of, leader_of
 from gateway.models import SELF, Alert, AlertKey, Change, ChangeKind, Event, Integration, Reading, Routing
 from gateway.pacing import at_event, at_opening, is_repeated, remembered
 from gateway.routing import routing_of
@@ -143,26 +144,21 @@ class Alerts:
             self._openings[alert.key].append(self._now)
             self.changes.openings.append((alert.key, self._now))
         told = replace(alert, told_at=told_at)
-        group = advanced.group
-        if group is not None and reading.group_key is not None:
+        if advanced.group is not None and reading.group_key is not None:
             told = replace(told, group_key=reading.group_key)
-            leader = self._leader(alert.integration_id, reading.group_key)
-            if leader is not None and leader.opened_at > self._now - group.within_ms:
-                trace.append(
-                    f"group: alert {leader.id} of the same {', '.join(group.by)} opened within "
-                    f"{in_words(group.within_ms)}; this one is told as part of it"
-                )
+            leaders = self._leaders.setdefault((alert.integration_id, reading.group_key), [])
+            open_leaders = (one for one in (self._alerts.get(one.id, one) for one in leaders) if one.status != "closed")
+            leader, line = leader_of(told, open_leaders, advanced.group, self._directory.people)
+            if line is not None:
+                trace.append(line)
+            if leader is not None:
                 self._members.setdefault(leader.id, []).append(told)
                 return replace(told, told_at=None, leader_id=leader.id)
-            self._leaders.setdefault((alert.integration_id, reading.group_key), []).append(told)
+            leaders.append(told)
+        trace.append(f"told: {names_told(told.routing, self._directory.people)}")
         if why is not None:
             trace.append(why)
         return told
-
-    def _leader(self, integration_id: str, group_key: str) -> Alert | None:
-        """The newest open alert of a group that is no part of another one."""
-        leaders = (self._alerts.get(one.id, one) for one in self._leaders.get((integration_id, group_key), ()))
-        return max((one for one in leaders if one.status != "closed"), key=lambda one: one.id, default=None)
 
     def changed(
         self,
@@ -284,12 +280,12 @@ class Alerts:
             self._succeed(leader, integration)
 
     def _succeed(self, leader: Alert, integration: Integration | None) -> None:
-        """The leader of a group is closed: the oldest that nobody took takes its place, and people are told of that one."""
+        """The leader of a group is closed: another one takes its place, and people are told of that one."""
         members = [self._alerts.get(member.id, member) for member in self._members.pop(leader.id, [])]
         members = [member for member in members if member.status != "closed" and member.leader_id == leader.id]
         if not members:
             return
-        first = next((member for member in members if member.status == "open"), members[0])
+        first = heir_of(members)
         told_at = None
         if first.status == "open":
             advanced = self._directory.advanced_of(integration) if integration is not None else NONE

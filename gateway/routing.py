@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.directory import Directory
-from gateway.escalation import names_told
 from gateway.hours import said as hours_said
 from gateway.hours import within_any
 from gateway.models import Integration, Reading, Routing
@@ -34,7 +33,6 @@ def routing_of(reading: Reading, integration: Integration, directory: Directory,
         break
     group_ids = _groups(reading.recipient_groups, integration, directory, trace)
     routing = Routing(policy_id=policy_id, group_ids=group_ids, user_ids=integration.user_ids)
-    trace.append(f"told: {names_told(routing, directory.people)}")
     return routing, trace
 
 

@@ -221,9 +221,8 @@ def test_recipients_add_up_once_each() -> None:
     "by, fields, scope, key",
     [
         (None, {"source_name": "cluster"}, {}, '["cluster"]'),
-        (None, {}, {}, '[""]'),
         (["topic", "{host}"], {"topic": "db"}, {"host": "a"}, '["db","a"]'),
-        (["topic", "{host}"], {"topic": 'd","a'}, {}, '["d\\",\\"a",""]'),
+        (["topic", "{host}"], {"topic": 'd","a'}, {"host": "b"}, '["d\\",\\"a","b"]'),
         (["{n}"], {}, {"n": 7}, '["7"]'),
         (["tags"], {"tags": ("a", "b")}, {}, None),
     ],
@@ -238,9 +237,28 @@ def test_alerts_are_grouped_by_what_they_have_in_common(
     assert found == key if key is not None else "a" in (found or "") and "b" in (found or "")
 
 
+@pytest.mark.parametrize(
+    "by, absent",
+    [
+        (None, "source_name"),
+        (["source", "{rack}"], "{rack}"),
+        (["{rack}", "{row}"], "{rack} and {row}"),
+        (["tags"], "tags"),
+    ],
+)
+def test_what_is_absent_is_nothing_in_common(by: list[str] | None, absent: str) -> None:
+    router = Router(advanced_of({"group": {"within": "5m", **({} if by is None else {"by": by})}}))
+    fields = {"source": "Acme", "tags": ()}
+    verb = "are" if " and " in absent else "is"
+    for action in ("open", "update", "close"):
+        reading = router.routed(Reading(action=action), fields, {"row": None})
+        line = f"group: {absent} {verb} absent, so it is no part of a group"
+        assert (reading.group_key, reading.trace) == (None, (line,) if action == "open" else ())
+
+
 def test_two_groups_never_share_a_key_by_accident() -> None:
     router = Router(advanced_of({"group": {"within": "5m", "by": ["topic", "assignee"]}}))
-    pairs = [("a", "b"), ("a,b", ""), ('a","b', ""), ("", "ab"), ("ab", ""), ("a", 'b"'), ("[]", "[]")]
+    pairs = [("a", "b"), ("a,b", "c"), ('a","b', "c"), ("a", "bc"), ("ab", "c"), ("a", 'b"'), ("[]", "[]")]
     keys = {
         router.routed(Reading(action="open"), {"topic": topic, "assignee": who}, {}).group_key for topic, who in pairs
     }

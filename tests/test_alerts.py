@@ -27,6 +27,7 @@ from gateway.models import (
     Integration,
     Message,
     Notification,
+    Override,
     Policy,
     PolicyStep,
     Reading,
@@ -64,7 +65,12 @@ LADDER = Policy(
     steps=(PolicyStep(user_ids=("usr_ann",)), PolicyStep(user_ids=("usr_bob",), after=300)),
     created_at=0,
 )
-PEOPLE = People(policies={"pol_1": LADDER}, users={f"usr_{name}": user(name) for name in ("ann", "bob")})
+NIGHT = msgspec.structs.replace(LADDER, id="pol_2", name="night", steps=LADDER.steps[1:])
+DAY = msgspec.structs.replace(LADDER, id="pol_3", name="day")
+PEOPLE = People(
+    policies={one.id: one for one in (LADDER, NIGHT, DAY)},
+    users={f"usr_{name}": user(name) for name in ("ann", "bob")},
+)
 SHOP = Integration(
     id="int_1", endpoint_id="end_1", name="shop", template="acme", policy_id="pol_1", created_at=0, updated_at=0
 )
@@ -530,6 +536,42 @@ def test_a_group_that_falls_silent_does_not_tell_of_each() -> None:
     assert {alert for alert, _, _, _ in gateway.heard()} == {1}
 
 
+def test_what_is_told_to_others_than_its_leader_is_told_by_itself_and_leads() -> None:
+    gateway = Gateway(**GROUP)
+    gateway.say(opened("a", severity="info"))
+    night = (Override(policy="night"),)
+    changes = gateway.say(opened("b", severity="info", overrides=night))
+    assert changes.events[0].trace[:-1] == (
+        "group: alert 1 of the same source_name is told to policy on call, so this one is told by itself",
+        "told: policy night",
+    )
+    gateway.say(opened("c", overrides=night, severity="info"), opened("d", severity="info"))
+    assert [alert.leader_id for alert in gateway.alerts] == [None, None, 2, 1]
+    assert [note for note in gateway.heard() if note[0] == 2] == [(2, "opened", "bob", 5)]
+
+
+def test_what_is_worse_than_its_leader_is_told_by_itself_and_leads() -> None:
+    gateway = Gateway(**GROUP)
+    gateway.say(opened("a", severity="warning"))
+    changes = gateway.say(opened("b", severity="critical"))
+    assert changes.events[0].trace[:-1] == (
+        "group: alert 1 of the same source_name is warning, and this one is critical, so it is told by itself",
+        "told: policy on call",
+    )
+    gateway.say(opened("c", severity="critical"), opened("d", severity="info"))
+    assert [alert.leader_id for alert in gateway.alerts] == [None, None, 2, 2]
+    gateway.say(closed("c"), opened("e", severity="error"), closed("b"))
+    assert [alert.leader_id for alert in gateway.alerts] == [None, None, 2, 5, None], "the heir is the worst of them"
+
+
+def test_what_is_told_as_part_of_another_or_to_nobody_is_not_said_to_be_told() -> None:
+    gateway = Gateway(**GROUP)
+    gateway.say(opened("a"))
+    assert "told:" not in trace(gateway.say(opened("b")))
+    assert "told:" not in trace(gateway.say(opened("c", acknowledged=True)))
+    assert "told: policy on call" in trace(gateway.say(opened("d", group=None)))
+
+
 def test_members_in_the_same_message_as_their_leader() -> None:
     gateway = Gateway(**GROUP)
     gateway.say(opened("a"), opened("b"), closed("a"), opened("c"), opened("d"), closed("b"))
@@ -883,6 +925,8 @@ EVENTS = st.builds(
     st.sampled_from("abcd"),
     group_key=st.sampled_from(["g", "h"]),
     acknowledged=st.sampled_from([False, False, False, True]),
+    overrides=st.sampled_from([(), (), (Override(policy="day"),)]),
+    severity=st.sampled_from(["warning", "warning", "critical"]),
 )
 STEPS = st.lists(
     st.lists(EVENTS, min_size=1, max_size=4)
@@ -934,6 +978,7 @@ def check(gateway: Gateway, advanced: Advanced) -> None:
         if alert.leader_id is not None:
             leader = gateway.alert(alert.leader_id)
             assert (leader.status != "closed", leader.leader_id) == (True, None), "a group without a leader"
+            assert leader.routing.policy_id == alert.routing.policy_id, "its leader is told to others"
             assert notes == []
         if alert.told_at is None:
             counted = advanced.delay.alerts > 1

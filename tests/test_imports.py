@@ -28,8 +28,9 @@ LAYERS = (
     ),
     "hookspecs plugins loader ''",
     (
-        "pipeline alerts directory escalation pacing routing recall timers own_alerts maintenance cautions delivery actions "
-        "integrations people configuration configuration_file references inventory reconciliation applying prospect"
+        "pipeline alerts directory escalation grouping pacing routing recall timers own_alerts maintenance cautions delivery "
+        "actions integrations people configuration configuration_file references inventory reconciliation applying "
+        "prospect"
     ),
     "store notifiers",
     (
