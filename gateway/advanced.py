@@ -18,7 +18,7 @@ from gateway.errors import SettingsError, TemplateError
 from gateway.hours import Hours, check_hours
 from gateway.mapping import flat, to_text
 from gateway.models import Override, Reading
-from gateway.rules import Condition, Fields, Test, compile_condition, value_of
+from gateway.rules import EVENT_FIELDS, Condition, Fields, Test, compile_condition, value_of
 from gateway.tables import struct_of
 from gateway.texts import Text, readable
 
@@ -149,6 +149,7 @@ class Advanced(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 KEYS = tuple(Advanced.__struct_fields__)
 """The keys of an integration's settings that are Advanced Settings."""
 NONE = Advanced()
+_TEXT_VALUES = (*EVENT_FIELDS, "custom", "message", "element", "headers", "query")
 
 
 def advanced_of(settings: Mapping[str, Any]) -> Advanced:
@@ -182,7 +183,7 @@ class Router:
             for at, rule in enumerate(advanced.recipients)
         ]
         texts = msgspec.structs.asdict(advanced.texts)
-        self._texts = [Text(name, source) for name, source in texts.items() if source is not None]
+        self._texts = [Text(name, source, _TEXT_VALUES) for name, source in texts.items() if source is not None]
         by = advanced.group.by if advanced.group is not None else []
         self._group_by = [(field, value_of(field, "[group] by")) for field in by]
         self.changes_texts = bool(self._texts)
@@ -221,7 +222,7 @@ class Router:
         )
 
     def texts(self, fields: Fields, scope: Any) -> tuple[dict[str, str], list[str]]:
-        """The texts of the alert in the team's own words, and a line for each, or for what is wrong with it."""
+        """The texts of the alert in the team's own words, and a line for each that says what became of it."""
         if scope.get("_message") is not self._message[0]:
             self._message = scope.get("_message"), readable(scope.get("_message"))
         context = readable(dict(fields)) | {
@@ -238,7 +239,11 @@ class Router:
                 trace.append(f"texts: {text.name} is left as it is: {problem}")
             elif value and value.strip():
                 made[text.name] = value
-                trace.append(f"texts: {text.name} is the integration's own")
+                trace.append(texts_made(text.name))
+            else:
+                absent = text.absent(context)
+                why = f" ({', '.join(absent)} {'are' if len(absent) > 1 else 'is'} absent)" if absent else ""
+                trace.append(f"texts: {text.name} came out empty{why}, so it is left as it is")
         return made, trace
 
     def _group_key(self, fields: Fields, scope: Any) -> tuple[str | None, list[str]]:
@@ -248,6 +253,11 @@ class Router:
         if absent or not values:
             return None, absent
         return msgspec.json.encode([to_text(value) for _, value in values]).decode(), []
+
+
+def texts_made(field: str) -> str:
+    """The line of an explanation that says that `[texts]` made a field."""
+    return f"texts: {field} is the integration's own"
 
 
 def _test(condition: Condition | None, where: str, default_field: str) -> Test | None:

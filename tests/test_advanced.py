@@ -161,6 +161,8 @@ def test_hours_are_one_table_or_several(key: str) -> None:
         # texts
         ("texts = { subject = '{{' }", "[texts] subject: syntax error"),
         ("texts = { description = '{% if %}' }", "[texts] description: syntax error"),
+        ("texts = { subject = '{{ sbject }}' }", "[texts] subject: there is no sbject; did you mean subject?; for a"),
+        ("texts = { subject = '{{ subject|uper }}' }", "[texts] subject: there is no filter uper; did you mean upper?"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_names_the_key_and_the_fix(text: str, words: str) -> None:
@@ -287,8 +289,26 @@ def test_a_text_that_fails_or_says_nothing_leaves_the_field() -> None:
     router = Router(advanced_of({"texts": {"subject": "{{ 1 + 'x' }}", "short_text": "  {{ message.none }} "}}))
     texts, lines = router.texts({"subject": "disk"}, {})
     assert texts == {}
-    assert len(lines) == 1
     assert lines[0].startswith("texts: subject is left as it is: ")
+    assert lines[1:] == ["texts: short_text came out empty (message.none is absent), so it is left as it is"]
+
+
+@pytest.mark.parametrize(
+    "source, why",
+    [
+        ("{{ message.host }}", " (message.host is absent)"),
+        ("{{ message.a.b }}{{ query.c }}", " (message.a.b, query.c are absent)"),
+        ("{{ custom.team|default('') }}{{ topic or '' }}", " (custom.team is absent)"),
+        ("{% if false %}x{% endif %}", ""),
+    ],
+)
+def test_a_text_that_comes_out_empty_says_what_is_absent(source: str, why: str) -> None:
+    router = Router(advanced_of({"texts": {"subject": source}}))
+    fields = {"subject": "disk", "topic": "", "custom": {}}
+    assert router.texts(fields, {"_message": {"a": 1}}) == (
+        {},
+        [f"texts: subject came out empty{why}, so it is left as it is"],
+    )
 
 
 def test_a_text_cannot_change_the_message_for_what_is_read_after_it() -> None:

@@ -213,6 +213,16 @@ def test_what_cannot_be_read_is_1(body: bytes, code: int, tmp_path: Path, capsys
     assert ("cannot be read" in capsys.readouterr().out) == bool(code)
 
 
+def test_a_text_of_the_integration_s_own_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body, own = tmp_path / "body.json", tmp_path / "own.toml"
+    body.write_text('{"source_id": "a", "status": "open", "subject": "disk", "short_text": "full"}')
+    own.write_text('[texts]\nsubject = """{{ source_id }}:\n  {{ subject }}"""\nshort_text = \'{{ message.none }}\'\n')
+    assert main(["try", "custom", str(body), "--settings", str(own), "--json"]) == 0
+    fields = {row["field"]: row for row in json.loads(capsys.readouterr().out)["events"][0]["fields"]}
+    assert fields["subject"]["from"] == "{{ source_id }}: {{ subject }} in [texts] of this integration's settings"
+    assert fields["short_text"] == {"field": "short_text", "value": "full", "from": "{short_text}"}
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway import body as bodies
+from gateway.advanced import texts_made
 from gateway.config import Settings
 from gateway.errors import GatewayError, UnreadableError
 from gateway.models import Event, Integration, Message, Reading
@@ -172,6 +173,10 @@ def fields_of(reading: Reading, tried: Tried, own: Mapping[str, Any]) -> list[di
     file, texts = tried.book.file, _texts_of(own)
     rows = []
     for name in _ORDER:
+        if texts_made(name) in reading.trace:
+            made = f"{' '.join(own['texts'][name].split())} in [texts] of this integration's settings"
+            rows.append({"field": name, "value": getattr(reading.event, name), "from": made})
+            continue
         value = getattr(reading.event, name)
         source = texts.get(name)
         origin = "this integration's settings" if source is not None else ""
