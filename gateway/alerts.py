@@ -25,6 +25,8 @@ HAND_OVER = 120_000
 """How long (ms) an alert must stay open after the leader of its group was closed, before people are told of it."""
 _SAID = ("source_url", "source_status", "assignee", "topic")
 _TEXTS = ("subject", "description", "short_text")
+_LONGEST = 2000
+"""How many characters of reasons a line of a timeline holds."""
 
 
 class Known(msgspec.Struct, kw_only=True):
@@ -90,12 +92,17 @@ class Alerts:
         integration: Integration,
         cause: Cause,
         occurred_at: int | None,
-        trace: list[str],
+        trace: list[str] | None,
     ) -> Alert:
-        """Open an alert of this key; what decides who is told, and when, is added to `trace`."""
+        """
+        Open an alert of this key; what decides who is told, and when, is added to `trace`.
+
+        Where that is None, no message's explanation says it, and the timeline does.
+        """
+        reasons: list[str] = [] if trace is None else trace
         advanced = self._directory.advanced_of(integration)
         routing, lines = routing_of(reading, integration, self._directory, self._now)
-        trace += lines
+        reasons += lines
         alert = Alert(
             id=self._next_id,
             endpoint_id=key.endpoint_id,
@@ -124,8 +131,9 @@ class Alerts:
             close_at=self._close_at(key.source, advanced),
         )
         self._next_id += 1
-        alert = self._paced(alert, reading, advanced, trace)
-        return self.put(alert, "opened", cause, text=event.subject, source_status=event.source_status)
+        alert = self._paced(alert, reading, advanced, reasons)
+        text = event.subject if trace is not None else _joined([event.subject or "", *reasons])
+        return self.put(alert, "opened", cause, text=text, source_status=event.source_status)
 
     def _paced(self, alert: Alert, reading: Reading, advanced: Advanced, trace: list[str]) -> Alert:
         """The alert with when people are told of it: at once, later, or as part of another."""
@@ -286,16 +294,17 @@ class Alerts:
         if not members:
             return
         first = heir_of(members)
-        told_at = None
-        if first.status == "open":
+        told_at, reasons = None, [_why_succeeded(leader, self._now)]
+        if first.status != "open":
+            reasons.append("it is assigned, and nobody is told")
+        else:
             advanced = self._directory.advanced_of(integration) if integration is not None else NONE
             within = advanced.group.within_ms if advanced.group is not None else 0
             # What fell together gets up together: nobody is to hear of each in turn.
-            told_at = self._told_at(first, advanced.delay, [], not_before=self._now + min(within, HAND_OVER))
-        text = f"alert {leader.id}, which it was told as part of, is closed"
+            told_at = self._told_at(first, advanced.delay, reasons, not_before=self._now + min(within, HAND_OVER))
         cause = Cause(actor=SELF, integration=integration)
         promoted = msgspec.structs.replace(first, leader_id=None, told_at=told_at)
-        promoted = self.put(promoted, "updated", cause, text=text, telling="opened")
+        promoted = self.put(promoted, "updated", cause, text=_joined(reasons), telling="opened")
         if promoted.group_key is not None:
             self._leaders.setdefault((promoted.integration_id, promoted.group_key), []).append(promoted)
         rest = [member for member in members if member.id != first.id]
@@ -339,3 +348,14 @@ class Alerts:
         """Who was told of an alert by the time that somebody first took it."""
         until = self._now if alert.routing.until is None else alert.routing.until
         return msgspec.structs.replace(alert.routing, until=until)
+
+
+def _why_succeeded(leader: Alert, now: int) -> str:
+    if leader.told_at is not None and leader.told_at <= now:
+        return f"alert {leader.id}, which it was told as part of, is closed"
+    return f"alert {leader.id}, which it was to be told as part of, was closed before anybody was told"
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    text = "; ".join(filter(None, reasons))
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

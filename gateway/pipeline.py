@@ -113,7 +113,7 @@ class Plan:
         actor = f"{integration.name}, at the end of a maintenance window"
         cause = Cause(integration=integration, message_id=suppressed.message_id, actor=actor)
         occurred_at = None if event.occurred_at is None else min(instant(event.occurred_at), self._now)
-        self.alerts.opened(keys[0], suppressed.reading, event, integration, cause, occurred_at, [])
+        self.alerts.opened(keys[0], suppressed.reading, event, integration, cause, occurred_at, None)
 
     def finish(self) -> Changes:
         """All changes, each alert as it is at the end."""

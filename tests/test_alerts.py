@@ -499,7 +499,10 @@ def test_when_the_leader_closes_people_are_told_of_the_oldest_that_is_open() -> 
     assert (gateway.alert(3).leader_id, gateway.alert(4).leader_id) == (None, 3)
     line = gateway.timeline[-1]
     assert (line.alert_id, line.kind, line.actor) == (3, "updated", SELF)
-    assert line.text == "alert 1, which it was told as part of, is closed"
+    assert line.text == (
+        "alert 1, which it was told as part of, is closed; delay: it must stay open for 2 min; people are told at "
+        "2026-11-25T12:09:00.000Z, unless it is closed or taken before"
+    )
     gateway.pass_minutes(2)
     gateway.act("close", 3)
     assert gateway.heard()[-3:] == [(3, "closed", "ann", 9), (4, "opened", "ann", 11), (4, "opened", "bob", 16)]
@@ -640,6 +643,9 @@ def test_where_all_members_were_taken_the_heir_is_told_to_nobody() -> None:
         gateway.act("assign", number)
     gateway.say(closed("a"))
     assert [alert.leader_id for alert in gateway.alerts] == [None, None, 2]
+    assert gateway.timeline[-1].text == (
+        "alert 1, which it was told as part of, is closed; it is assigned, and nobody is told"
+    )
     gateway.say(closed("b"), closed("c"))
     assert {alert for alert, _, _, _ in gateway.heard(every=True)} == {1}
 
@@ -663,6 +669,15 @@ def test_the_heir_waits_as_any_other_alert(delay: dict[str, Any], at: int) -> No
         (2, "opened", "ann", at),
         (2, "opened", "bob", at + 5),
     ]
+
+
+@pytest.mark.parametrize("delay", [{"wait": "10m"}, {"alerts": 2}])
+def test_a_leader_that_was_closed_before_anybody_was_told_is_said_to_be(delay: dict[str, Any]) -> None:
+    gateway = Gateway(**GROUP, delay=delay)
+    gateway.say(opened("a"), opened("b"), closed("a"))
+    words = str(gateway.timeline[-1].text).split("; ")
+    assert words[:1] == ["alert 1, which it was to be told as part of, was closed before anybody was told"]
+    assert words[1].startswith("delay: ")
 
 
 def test_the_heir_counts_its_events_as_any_other_alert() -> None:

@@ -12,7 +12,7 @@ import pytest
 from gateway.actions import close_alert
 from gateway.clock import ManualClock
 from gateway.directory import directory_of
-from gateway.hours import Window
+from gateway.hours import Hours, Window
 from gateway.models import (
     SELF,
     Alert,
@@ -21,6 +21,7 @@ from gateway.models import (
     Event,
     Integration,
     Message,
+    Override,
     Policy,
     PolicyStep,
     Reading,
@@ -73,11 +74,11 @@ class Gateway:
             )
         )  # fmt: skip
 
-    async def say(self, action: Any, *source_ids: str, **fields: Any) -> Changes:
+    async def say(self, action: Any, *source_ids: str, subject: str | None = None, **fields: Any) -> Changes:
         """One message with an event for each id."""
         self.messages += 1
         made = [
-            Reading(action=action, event=Event(source_id=number, source="Acme"), **fields)
+            Reading(action=action, event=Event(source_id=number, source="Acme", subject=subject), **fields)
             for number in source_ids or ("x",)
         ]
         message = Message(id=self.messages, endpoint_id="end_1", received_at=self.clock.now())
@@ -254,6 +255,27 @@ async def test_the_end_of_a_window_opens_what_was_not_closed_in_it(gateway: Gate
     assert not await gateway.pass_minutes(1, restart=restart), "once"
     await gateway.say("close", "a")
     assert len(await gateway.alerts()) == 2
+
+
+async def test_what_opens_at_the_end_of_a_window_says_on_its_timeline_who_is_told_and_when(gateway: Gateway) -> None:
+    await gateway.add(delay={"alerts": 2}, group={"within": "15m"})
+    await gateway.window("w", 0, 60)
+    await gateway.say("open", "a", "b", group_key="g", subject="disk is full")
+    await gateway.state.delete_window("w", gateway.clock.now())
+    await gateway.pass_minutes(0)
+    assert [(await gateway.state.timeline(number))[0].text for number in (1, 2)] == [
+        "disk is full; told: policy on call; delay: people are told at opening event 2; this is the first",
+        "disk is full; group: alert 1 of the same source_name opened within 15 min; this one is told as part of it",
+    ]
+    await gateway.state.add_policy(
+        Policy(id="pol_9", name="n" * 3000, steps=(PolicyStep(user_ids=("usr_bob",)),), created_at=0)
+    )
+    await gateway.window("v", 0, 60)
+    await gateway.say("open", "c", overrides=(Override(policy="n" * 3000, hours=(Hours(zone="UTC"),)),))
+    await gateway.pass_minutes(60)
+    text = (await gateway.state.timeline(3))[0].text
+    assert text is not None
+    assert len(text) == 2001
 
 
 async def test_a_window_without_that_choice_opens_nothing(gateway: Gateway) -> None:
