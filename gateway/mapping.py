@@ -30,6 +30,7 @@ from gateway.errors import TemplateError
 
 MAX_TEXT = 4096
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_LOOSE_PATH = re.compile(r"[\w$@^/:.-]+")
 _QUOTES = "'\"`"
 
 
@@ -83,7 +84,7 @@ class Hole:
         try:
             parsed = jmespath.compile(self.expression)
         except jmespath.exceptions.JMESPathError as error:
-            msg = f"{{{self.expression}}} is not JMESPath: {' '.join(str(error).split())}"
+            msg = f"{{{self.expression}}} is not JMESPath: {' '.join(str(error).split())}{_meant(self.expression)}"
             raise TemplateError(msg) from None
         except RecursionError:
             msg = f"{{{self.expression[:40]}…}} is nested too deeply"
@@ -178,6 +179,15 @@ class Texts:
                 if item:
                     found.setdefault(item)
         return tuple(found)
+
+
+def _meant(expression: str) -> str:
+    """A hint for a path with names that JMESPath wants in quotes, or written as AlertOps (`issue^id`) or JSONPath has it."""
+    names = expression.removeprefix("$.").replace("^", ".").split(".")
+    if not _LOOSE_PATH.fullmatch(expression) or not all(names):
+        return ""
+    path = ".".join(name if _PATH.fullmatch(name) else f'"{name}"' for name in names)
+    return f"; for the value at that path write '{{{path}}}'"
 
 
 def flat(value: Any) -> list[str]:

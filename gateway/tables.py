@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,12 +20,26 @@ from gateway.errors import TemplateError
 T = TypeVar("T")
 
 
-def struct_of(raw: Mapping[str, Any], kind: type[T], where: str) -> T:
-    """The tables as a struct of this kind; raises TemplateError: `where: unknown key "fieds"; did you mean fields?`."""
+_GOT = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
+    "object": "a table", "null": "nothing", "date": "a date", "datetime": "a date", "time": "a time of day",
+}  # fmt: skip
+_WANTED = {
+    "array": 'a list, ["…"]', "object": "a table, { … }", "str": 'a text, "…"', "int": "a whole number",
+    "float": "a number", "bool": "true or false",
+}  # fmt: skip
+
+
+def struct_of(raw: Mapping[str, Any], kind: type[T], where: str, top: Collection[str] = ()) -> T:
+    """
+    The tables as a struct of this kind; raises TemplateError: `where: unknown key "fieds"; did you mean fields?`.
+
+    `top` are the keys of the top level, where it has more than those of `kind`.
+    """
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        msg = f"{where}: {explain(error, kind)}"
+        msg = f"{where}: {explain(error, kind, top)}"
         raise TemplateError(msg) from None
 
 
@@ -68,22 +82,47 @@ def not_toml(error: tomllib.TOMLDecodeError) -> str:
     )
 
 
-def explain(error: msgspec.ValidationError, kind: Any) -> str:
-    """A message of msgspec's about a struct of this kind in words of TOML, with the nearest known key for an unknown one."""
+def explain(error: msgspec.ValidationError, kind: Any, top: Collection[str] = ()) -> str:
+    """A message of msgspec's about a struct of this kind in words of TOML: what is wrong, where, and what to write."""
     text = str(error)
     path_match = re.search(r" - at `\$?\.?(?P<path>[^`]*)`$", text)
     path = path_match["path"] if path_match else ""
     where = f"[{path}]" if path else "the top level"
     unknown = re.match(r"Object contains unknown field `(?P<key>[^`]*)`", text)
     if unknown:
-        return f'unknown key "{unknown["key"]}" in {where}{nearest(unknown["key"], _keys_at(path, kind))}'
+        key = unknown["key"]
+        hint = nearest(key, _keys_in(_kinds_at(path, kind)))
+        if path and key in (*top, *_keys_in([kind])):
+            hint += f"; {key} belongs at the top level, before the first [table]"
+        return f'unknown key "{key}" in {where}{hint}'
     missing = re.match(r"Object missing required field `(?P<key>[^`]*)`", text)
     if missing:
         return f'the key "{missing["key"]}" is missing in {where}'
-    return text.split(" - at `", maxsplit=1)[0] + f" at {path or 'the top level'}"
+    mismatch = re.match(r"Expected `(?P<wanted>[^`]*)`, got `(?P<got>[^`]*)`", text)
+    if mismatch and path:
+        wanted = [_form(one, mismatch["got"], path, kind) for one in _WANTED if one in mismatch["wanted"].split(" | ")]
+        if wanted:
+            return f"{path} is {_GOT.get(mismatch['got'], mismatch['got'])}; write {' or '.join(wanted)}"
+    value = text.split(" - at `", maxsplit=1)[0]
+    choices = [str(one) for one in _choices_in(_kinds_at(path, kind))]
+    if value.startswith("Invalid enum value ") and choices:
+        value = value.removeprefix("Invalid enum value ")
+        hint = nearest(value.strip("'"), choices)
+        return f"{path} is {value}; it is one of {', '.join(choices)}{hint}"
+    return value + f" at {path or 'the top level'}"
 
 
-def _keys_at(path: str, root: Any) -> list[str]:
+def _form(wanted: str, got: str, path: str, root: Any) -> str:
+    """What to write where something else stands."""
+    is_top = path.isidentifier()
+    if wanted == "array" and _structs_in_list(_kinds_at(path, root)):
+        return f"[[{path}]], with two brackets" if is_top else "a list of tables, [{ … }]"
+    if wanted == "object" and is_top:
+        return f"[{path}], with one bracket" if got == "array" else f"a table, [{path}]"
+    return _WANTED[wanted]
+
+
+def _kinds_at(path: str, root: Any) -> list[Any]:
     kinds: list[Any] = [root]
     for part in filter(None, re.split(r"\.|\[[^\]]*\]", path)):
         kinds = [
@@ -93,12 +132,28 @@ def _keys_at(path: str, root: Any) -> list[str]:
             for field in msgspec.structs.fields(struct)
             if field.encode_name == part
         ]
-    return [
-        field.encode_name for kind in kinds for struct in _structs_in(kind) for field in msgspec.structs.fields(struct)
-    ]
+    return kinds
+
+
+def _keys_in(kinds: Iterable[Any]) -> list[str]:
+    structs = (struct for kind in kinds for struct in _structs_in(kind))
+    return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]
 
 
 def _structs_in(kind: Any) -> list[type[msgspec.Struct]]:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return [kind]
     return [struct for part in typing.get_args(kind) for struct in _structs_in(part)]
+
+
+def _structs_in_list(kinds: Iterable[Any]) -> bool:
+    parts = [part for kind in kinds for part in (kind, *typing.get_args(kind))]
+    return any(typing.get_origin(part) is list and _structs_in(part) for part in parts)
+
+
+def _choices_in(kinds: Iterable[Any]) -> list[object]:
+    found: list[object] = []
+    for kind in kinds:
+        parts = typing.get_args(kind)
+        found += parts if typing.get_origin(kind) is typing.Literal else _choices_in(parts)
+    return found

@@ -15,7 +15,7 @@ import importlib.util
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -148,6 +148,11 @@ SETTINGS_KEYS = (
     "severity", "verification", "handshake", "delivery_id",
 )  # fmt: skip
 """The keys of template.toml that an integration may set for itself."""
+_ELSEWHERE = {
+    "maintenance": "see `alert-gateway maintenance add`",
+    "policy": "give it with --policy; another one by what a message says or by the hour is an [[override]]",
+    "users": "give them with --user",
+}
 
 
 class Request:
@@ -295,7 +300,8 @@ class TemplateFolder:
         own = {key: value for key, value in settings.items() if key not in ADVANCED_KEYS}
         if not own:
             return self.file
-        return convert(merge(self.raw, own), f"settings of an integration with {self.slug}")
+        where = f"settings of an integration with {self.slug}"
+        return convert(merge(self.raw, own), where, (*SETTINGS_KEYS, *ADVANCED_KEYS))
 
 
 def _api_flaw(raw: Mapping[str, Any]) -> str | None:
@@ -334,7 +340,8 @@ def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     known = [*SETTINGS_KEYS, *ADVANCED_KEYS]
     for key in settings:
         if key not in known:
-            msg = f"an integration cannot set {key!r}{nearest(key, known)}; it can set {', '.join(known)}"
+            hint = f"; it is no part of the settings: {_ELSEWHERE[key]}" if key in _ELSEWHERE else nearest(key, known)
+            msg = f"an integration cannot set {key!r}{hint}; it can set {', '.join(known)}"
             raise TemplateError(msg)
     return settings
 
@@ -350,9 +357,13 @@ def merge(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def convert(raw: Mapping[str, Any], where: str) -> TemplateFile:
-    """Plain tables as a TemplateFile; raises TemplateError: `where: unknown key "fieds"; did you mean fields?`."""
-    file = struct_of(raw, TemplateFile, where)
+def convert(raw: Mapping[str, Any], where: str, top: Collection[str] = ()) -> TemplateFile:
+    """
+    Plain tables as a TemplateFile; raises TemplateError: `where: unknown key "fieds"; did you mean fields?`.
+
+    `top` are the keys that may stand beside its own.
+    """
+    file = struct_of(raw, TemplateFile, where, top)
     try:
         for verification in file.verifications:
             verification.check()

@@ -124,9 +124,12 @@ def test_hours_are_one_table_or_several(key: str) -> None:
         ("delay = { until = { to = '09:00' } }", 'the key "zone" is missing in [delay.until]'),
         ("delay = { flapping = { opens = 3 } }", 'the key "within" is missing in [delay.flapping]'),
         # types
-        ("close_after = 120", "Expected `str | null`, got `int` at close_after"),
-        ("auto_acknowledge = 'yes'", "Expected `bool`, got `str` at auto_acknowledge"),
-        ("delay = { until = { zone = 'UTC', days = ['monday'] } }", "Invalid enum value 'monday' at delay.until.days"),
+        ("close_after = 120", "close_after is a whole number; write a text"),
+        ("auto_acknowledge = 'yes'", "auto_acknowledge is a text; write true or false"),
+        ("delay = { until = { zone = 'UTC', days = ['monday'] } }", "days[0] is 'monday'; it is one of mon, tue, wed"),
+        ("override = { policy = 'p' }", "override is a table; write [[override]], with two brackets"),
+        ("group = [{ within = '5m' }]", "group is a list; write [group], with one bracket"),
+        ("delay = { close_after = '5m' }", "[delay]; close_after belongs at the top level, before the first [table]"),
         # spans
         ("delay = { wait = 'soon' }", "`[delay] wait` is 'soon'; write a span of time, 90s, 15m, 1h or 7d"),
         ("delay = { wait = '-1m' }", "`[delay] wait` is '-1m'"),

@@ -31,7 +31,7 @@ CAUGHT = {
     "api_of_tomorrow": (TOML, "it was written for api = 99, and this gateway reads templates of api = 1: upgrade"),
     "api_missing": (TOML, "`api` is missing; write `api = 1`"),
     "name_missing": (TOML, 'the key "name" is missing in the top level'),
-    "wrong_type": (TOML, "Expected `array`, got `str` at categories"),
+    "wrong_type": (TOML, "categories is a text; write a list, ["),
     "not_toml": (TOML, "template.toml: not TOML: "),
     "template_toml_missing": (TOML, "template.toml: No such file or directory"),
     "Slug": (TOML, "the slug 'Slug' is not lower-case letters, digits and single hyphens"),

@@ -49,7 +49,7 @@ WINDOW = (
         ("[[user]]\n", '[[user]] number 1: the key "name" is missing'),
         (f"{USER}mail = 1\n", "[[user]] 'Ada': unknown key \"mail\""),
         (f"{DOORS}polcy = 'x'\n", "[[integration]] 'Doors': unknown key \"polcy\"; did you mean policy?"),
-        (f"{DOORS}sequence = 'x'\n", "[[integration]] 'Doors': Expected `int`, got `str` at sequence"),
+        (f"{DOORS}sequence = 'x'\n", "[[integration]] 'Doors': sequence is a text; write a whole number"),
         (f"{DOORS}{WINDOW}reopn = true\n", "[[integration]] 'Doors': unknown key \"reopn\""),
         (USER + USER, "two tables [[user]] of the name 'Ada'; give one another name"),
         (USER + USER.replace("Ada", "ADA"), "[[user]] 'ADA': there is a user of the name 'ADA' already (as 'Ada'"),

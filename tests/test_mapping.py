@@ -299,3 +299,28 @@ def test_any_message_is_read_without_an_error(message: object) -> None:
 def test_any_text_compiles_or_says_what_is_wrong(source: str) -> None:
     with contextlib.suppress(TemplateError):
         Text(source).text(SCOPE)
+
+
+@pytest.mark.parametrize(
+    "expression, meant",
+    [
+        ("my-key", '"my-key"'),
+        ("a.my-key.b", 'a."my-key".b'),
+        ("issue^fields^id", "issue.fields.id"),
+        ("$.issue.id", "issue.id"),
+        ("@timestamp", '"@timestamp"'),
+        ("a.1b", 'a."1b"'),
+    ],
+)
+def test_a_path_written_otherwise_is_given_as_jmespath(expression: str, meant: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        Text(f"{{{expression}}}")
+    assert str(refused.value).endswith(f"; for the value at that path write '{{{meant}}}'")
+    Text(f"{{{meant}}}")
+
+
+@pytest.mark.parametrize("expression", ["a b", "a[0", "title ||", "a..b", ".", "a - b"])
+def test_what_is_no_path_gets_no_guess(expression: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        Text(f"{{{expression}}}")
+    assert "write" not in str(refused.value)

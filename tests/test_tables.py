@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -27,6 +27,10 @@ class Branch(msgspec.Struct, forbid_unknown_fields=True):
 class Tree(msgspec.Struct, forbid_unknown_fields=True):
     branch: Branch | None = None
     height: int = 0
+    words: list[str | int] | None = None
+    days: tuple[Literal["mon", "tue"], ...] = ()
+    forks: list[Leaf] = []
+    either: Leaf | list[str] | None = None
 
 
 def test_tables_that_are_good_are_structs() -> None:
@@ -48,9 +52,22 @@ def test_tables_that_are_good_are_structs() -> None:
         ({"branch": {"name": "a", "by_name": {"x.y": {"cuont": 1}}}}, "did you mean count?"),
         ({"zzz": 1}, 'unknown key "zzz" in the top level'),
         ({"branch": {}}, 'the key "name" is missing in [branch]'),
-        ({"height": "tall"}, "Expected `int`, got `str` at height"),
-        ({"branch": {"name": "a", "leaf": {"count": None}}}, "Expected `int`, got `null` at branch.leaf.count"),
-        ({"branch": 3}, "Expected `object | null`, got `int` at branch"),
+        ({"height": "tall"}, "height is a text; write a whole number"),
+        ({"branch": {"name": "a", "leaf": {"count": None}}}, "branch.leaf.count is nothing; write a whole number"),
+        ({"branch": 3}, "branch is a whole number; write a table, [branch]"),
+        ({"branch": []}, "branch is a list; write [branch], with one bracket"),
+        ({"branch": {"name": 5}}, 'branch.name is a whole number; write a text, "…"'),
+        ({"branch": {"name": "a", "leaf": []}}, "branch.leaf is a list; write a table, { … }"),
+        ({"branch": {"name": "a", "leaves": {}}}, "branch.leaves is a table; write a list of tables, [{ … }]"),
+        ({"words": "x"}, 'words is a text; write a list, ["…"]'),
+        ({"words": [[]]}, 'words[0] is a list; write a text, "…" or a whole number'),
+        ({"forks": {}}, "forks is a table; write [[forks]], with two brackets"),
+        ({"forks": ["x"]}, "forks[0] is a text; write a table, { … }"),
+        ({"either": "x"}, 'either is a text; write a list, ["…"] or a table, [either]'),
+        ({"days": ["tuesday"]}, "days[0] is 'tuesday'; it is one of mon, tue; did you mean tue?"),
+        ({"days": ["x"]}, "days[0] is 'x'; it is one of mon, tue"),
+        ({"branch": {"name": "a", "height": 5}}, "; height belongs at the top level, before the first [table]"),
+        ({"branch": {"name": "a", "other": 5}}, "; other belongs at the top level, before the first [table]"),
         ({"`": 1}, "unknown key"),
         ({"": 1}, 'unknown key ""'),
         ({"a - at `$.b`": 1}, "unknown key"),
@@ -58,7 +75,7 @@ def test_tables_that_are_good_are_structs() -> None:
 )
 def test_what_is_wrong_names_the_key_and_the_nearest(raw: dict[str, Any], words: str) -> None:
     with pytest.raises(TemplateError) as refused:
-        struct_of(raw, Tree, "settings")
+        struct_of(raw, Tree, "settings", ("other",))
     assert str(refused.value).startswith("settings: ")
     assert words in str(refused.value)
 
