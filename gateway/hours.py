@@ -7,6 +7,7 @@ a change of clocks leaves out is taken as the one after it; of one that comes tw
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zoneinfo
 from collections.abc import Iterator, Sequence
@@ -49,8 +50,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """
     A maintenance window of an integration: as long as it lasts, no new alerts are opened.
 
-    `starts` and `ends` are those of the first, in local time, `2026-11-25T22:00`. `days` are a weekly one's. With `reopen`,
-    what is still a problem when it ends opens an alert then.
+    `starts` and `ends` are those of the first, in local time, `2026-11-25T22:00`. `days` are a weekly one's; it comes on the
+    first of them from then on (`first_times`). With `reopen`, what is still a problem when it ends opens an alert then. One
+    that repeats does not come on a day on which a change of clocks leaves nothing of it.
     """
 
     id: str
@@ -143,9 +145,25 @@ def check_window(window: Window) -> None:
         most = _MOST_DAYS[window.repeat]
         msg = f"a {window.repeat} window lasts at most {most} day{'s' if most > 1 else ''}; this one is longer"
         raise SettingsError(msg)
+    if window.repeat == "once" and _instant_of(end, window.zone) <= _instant_of(start, window.zone):
+        msg = (
+            f"the window from {window.starts} to {window.ends} never comes: clocks in {window.zone} are changed then, and "
+            "leave that hour out; write times before or after it"
+        )
+        raise SettingsError(msg)
     if bool(window.days) and window.repeat != "weekly":
         msg = f"days are those of a weekly window; this one is {window.repeat}"
         raise SettingsError(msg)
+
+
+def first_times(window: Window) -> tuple[str, str]:
+    """When a window starts and ends the first time, in local time: a weekly one on the first of its days from `starts` on."""
+    start, end = _bounds(window)
+    if window.repeat == "weekly" and window.days:
+        ahead = min((DAYS.index(day) - start.weekday()) % 7 for day in window.days)
+        with contextlib.suppress(OverflowError):  # the last days there are
+            start, end = start + timedelta(days=ahead), end + timedelta(days=ahead)
+    return _written(start), _written(end)
 
 
 def active_until(window: Window, now: int) -> int | None:
@@ -196,6 +214,10 @@ def _moment(text: str) -> datetime | None:
         return datetime.strptime(text, _MOMENT)  # noqa: DTZ007 - the zone stands beside it
     except ValueError:
         return None
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat(timespec="minutes")
 
 
 def _local(now: int, zone: str) -> datetime:

@@ -841,6 +841,12 @@ def test_in_a_window_nothing_opens_and_what_is_open_goes_on() -> None:
     )
 
 
+def test_that_a_message_cannot_be_read_is_told_in_a_window_too() -> None:
+    gateway = Gateway(windows=[window(0, 60)])
+    gateway.say(Reading(action="ignore", error="no id"))
+    assert (gateway.alert(1).source, gateway.heard()[0]) == (SELF, (1, "opened", "ann", 0))
+
+
 @pytest.mark.parametrize("reopen", [True, False])
 def test_what_is_still_a_problem_when_a_window_ends_opens_where_that_is_wanted(*, reopen: bool) -> None:
     gateway = Gateway(windows=[window(0, 60, reopen=reopen)])

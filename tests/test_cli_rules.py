@@ -196,7 +196,12 @@ def test_a_window_is_added_listed_and_deleted(doors: World) -> None:
     doors.cli("maintenance", "delete", "Doors", "Move")
     assert doors.cli("maintenance", "list") == []
     text = doors.text("maintenance", "add", "Doors", "--name", "M", *LATER, "--repeat", "weekly", "--day", "Tuesday")
-    assert "Doors opens no new alerts from 2099-12-01T22:00 UTC (M, weekly)" in text
+    assert (
+        "Doors opens no new alerts from 2099-12-01T22:00 UTC (M, weekly); that a message cannot be read is told" in text
+    )
+    text = doors.text("maintenance", "add", "Doors", "--name", "N", *LATER, "--repeat", "weekly", "--day", "mon")
+    assert "Doors opens no new alerts from 2099-12-07T22:00 UTC (N, weekly)" in text
+    assert "2099-12-07T22:00" in doors.text("maintenance", "list")
 
 
 def test_what_comes_in_a_window_is_suppressed(doors: World) -> None:

@@ -20,6 +20,7 @@ from gateway.hours import (
     check_hours,
     check_window,
     check_zone,
+    first_times,
     is_past,
     next_start,
     said,
@@ -347,6 +348,10 @@ def test_only_what_comes_once_is_ever_past() -> None:
         ({"ends": "2026-12-02T22:01", "repeat": "weekly"}, "a weekly window lasts at most 7 days"),
         ({"ends": "2026-12-23T22:01", "repeat": "monthly"}, "a monthly window lasts at most 28 days"),
         ({"days": ("mon",)}, "days are those of a weekly window; this one is once"),
+        (
+            {"starts": "2027-03-28T02:30", "ends": "2027-03-28T03:00", "zone": BERLIN},
+            "never comes: clocks in Europe/Berlin are changed then, and leave that hour out; write times before or after",
+        ),
         ({"days": ("mon",), "repeat": "monthly"}, "this one is monthly"),
     ],
 )
@@ -371,6 +376,32 @@ def test_the_first_and_the_last_day_there_are_do_no_harm(zone: str, starts: str,
         until = active_until(one, now)
         assert until is None or until > now
         assert is_past(one, now) is (repeat == "once" and starts < "2000")
+
+
+def test_a_window_that_repeats_does_not_come_where_clocks_leave_nothing_of_it() -> None:
+    one = window("2027-03-27T02:30", "2027-03-27T03:00", BERLIN, repeat="daily")
+    check_window(one)
+    found = [active_until(one, at("2027-03-27T00:00") + minute * MINUTE) for minute in range(3 * 24 * 60)]
+    ends = [at(f"2027-03-{day}T03:00", BERLIN) for day in (27, 29)]
+    assert sorted({until for until in found if until is not None}) == ends
+
+
+@pytest.mark.parametrize(
+    "days, starts, ends",
+    [
+        ((), "2026-12-01T22:00", "2026-12-02T02:00"),  # a Tuesday
+        (("tue",), "2026-12-01T22:00", "2026-12-02T02:00"),
+        (("mon",), "2026-12-07T22:00", "2026-12-08T02:00"),
+        (("mon", "fri"), "2026-12-04T22:00", "2026-12-05T02:00"),
+    ],
+)
+def test_a_weekly_window_comes_first_on_the_first_of_its_days(days: Any, starts: str, ends: str) -> None:
+    one = window("2026-12-01T22:00", "2026-12-02T02:00", repeat="weekly", days=days)
+    assert first_times(one) == (starts, ends)
+    assert active_until(one, at(starts) - 1) is None
+    assert active_until(one, at(starts)) == at(ends)
+    last = window("9999-12-31T22:00", "9999-12-31T23:00", repeat="weekly", days=("mon",))
+    assert first_times(last) == ("9999-12-31T22:00", "9999-12-31T23:00")
 
 
 REPEATS = st.sampled_from(["once", "daily", "weekly", "monthly"])

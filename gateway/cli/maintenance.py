@@ -25,7 +25,7 @@ def command() -> None:
     Maintenance windows: as long as one lasts, its integration opens no new alerts.
 
     What comes meanwhile is listed as suppressed (`messages list --outcome suppressed`). Alerts that were open before go on as
-    always.
+    always, and that a message cannot be read is told as always.
     """
 
 
@@ -96,9 +96,8 @@ def add(
 
     shape = session.run(work())
     when = f"until {shape['until']}" if shape["phase"] == "current" else f"from {shape['starts']} {shape['zone']}"
-    session.out.one(
-        shape, [f"{cell(shape['integration'])} opens no new alerts {when} ({cell(shape['name'])}, {shape['repeat']})"]
-    )
+    said = f"{cell(shape['integration'])} opens no new alerts {when} ({cell(shape['name'])}, {shape['repeat']})"
+    session.out.one(shape, [f"{said}; that a message cannot be read is told all the same"])
 
 
 @command.command("list", examples=["alert-gateway maintenance list", "alert-gateway maintenance list --phase current"])

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import iso
-from gateway.hours import Window, active_until
+from gateway.hours import Window, active_until, first_times
 from gateway.maintenance import phase
 from gateway.models import (
     Alert,
@@ -217,14 +217,15 @@ def group_shape(group: Group, users: Mapping[str, User]) -> Shape:
 
 
 def window_shape(window: Window, integration: str, now: int) -> Shape:
-    """A maintenance window, and when it ends if it lasts now."""
+    """A maintenance window with when it comes the first time, and when it ends if it lasts now."""
+    starts, ends = first_times(window)
     return {
         "id": window.id,
         "integration": integration,
         "name": window.name,
         "phase": phase(window, now),
-        "starts": window.starts,
-        "ends": window.ends,
+        "starts": starts,
+        "ends": ends,
         "zone": window.zone,
         "repeat": window.repeat,
         "days": list(window.days),
