@@ -200,7 +200,7 @@ async def test_damaged_pages_are_found_by_check_and_never_answered_for(store: Op
     await journal.close()
     with (store.data / "journal.db").open("r+b") as file:
         for page in range(8, 40):
-            file.seek(page * 8192)
+            file.seek(page * 16_384)
             file.write(b"\xff" * 100)
     journal = await store.journal()
     assert await journal.check() != []
@@ -731,12 +731,12 @@ async def test_settings_that_promises_rest_on(store: Opened) -> None:
     journal, state = await store.journal(), await store.state()
     assert journal._writer is not None
     assert state._file._writing is not None
-    for db in (journal._writer._db, state._file._writing.db):
+    for db, page_size in ((journal._writer._db, 16_384), (state._file._writing.db, 8192)):
         assert db is not None
         found = [db.pragma(name) for name in ("page_size", "journal_mode", "synchronous")]
-        assert found == [8192, "wal", 2]
+        assert found == [page_size, "wal", 2]
     assert journal._writer._db is not None
-    assert journal._writer._db.pragma("wal_autocheckpoint") == 500
+    assert journal._writer._db.pragma("wal_autocheckpoint") == 250
     assert state._file._writing.db.pragma("foreign_keys") == 1
 
 

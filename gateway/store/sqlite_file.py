@@ -20,7 +20,6 @@ import msgspec
 from gateway.errors import StoreBusyError, StoreError, StoreUnusableError
 
 LEAST_SQLITE = (3, 51, 3)
-PAGE_SIZE = 8192
 OPEN_PATIENCE_MS = 10_000
 GIVE = "give the user of the gateway the data folder and its files, to read and write"
 RESTORE = "nothing was changed; stop the gateway, keep this file and put the one from the backup in its place"
@@ -28,13 +27,15 @@ RESTORE = "nothing was changed; stop the gateway, keep this file and put the one
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What one of our files is: its name, the number that marks it as ours, and its own settings.
+    What one of our files is: its name, the number that marks it as ours, the size of its pages in bytes, and its own settings.
 
-    `application_id` stands in the header of the file, so that no other program's file is taken for it.
+    `application_id` stands in the header of the file, so that no other program's file is taken for it. A file that was made
+    with pages of another size keeps it.
     """
 
     name: str
     application_id: int
+    page_size: int
     pragmas: Mapping[str, int | str]
 
     @property
@@ -43,8 +44,15 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name}.db"
 
 
-JOURNAL = Kind(name="journal", application_id=0x41474A31, pragmas={"wal_autocheckpoint": 500})
-STATE = Kind(name="state", application_id=0x41475331, pragmas={"foreign_keys": "ON", "wal_autocheckpoint": 1000})
+# Several messages to a page: of what is committed less is written twice. Its log is emptied in short steps, for nobody is
+# answered meanwhile.
+JOURNAL = Kind(name="journal", application_id=0x41474A31, page_size=16_384, pragmas={"wal_autocheckpoint": 250})
+STATE = Kind(
+    name="state",
+    application_id=0x41475331,
+    page_size=8192,
+    pragmas={"foreign_keys": "ON", "wal_autocheckpoint": 1000},
+)
 
 
 def open_file(data: Path, kind: Kind, *, patience_ms: int, cache_kib: int, query_only: bool = False) -> apsw.Connection:
@@ -164,7 +172,7 @@ def _create(path: Path, kind: Kind) -> None:
     try:
         db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            db.execute(f"PRAGMA page_size={PAGE_SIZE}")
+            db.execute(f"PRAGMA page_size={kind.page_size}")
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA application_id={kind.application_id}")
         finally:
