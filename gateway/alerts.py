@@ -199,7 +199,11 @@ class Alerts:
         assigned = reading.acknowledged and kind != "closed" and alert.status == "open"
         if assigned:
             trace.append("acknowledged: it is assigned, and nobody more is told")
-            said |= {"status": "assigned", "assignee": event.assignee or cause.actor, "routing": self._taken(alert)}
+            said |= {
+                "status": "assigned",
+                "assignee": event.assignee or integration.name,
+                "routing": self._taken(alert),
+            }
         telling: ChangeKind | None = None
         if kind == "appended":
             telling, told = self._counted(alert, advanced, trace, quiet=assigned)

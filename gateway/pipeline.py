@@ -85,7 +85,7 @@ class Plan:
             self._record_failed(read, read.error or "the integration was deleted", "not read")
             return
         if read.error is not None:
-            alert = self._tell_unreadable(integration, message, read.error)
+            alert = self._tell_unreadable(integration, read, read.error)
             self._record_failed(read, read.error, f"read with template {integration.template}", alert.id)
             return
         for position, reading in enumerate(read.readings):
@@ -94,7 +94,7 @@ class Plan:
             taker = self._directory.integration(message.endpoint_id, taken_by) or integration
             self._take(read, position, reading, taker)
         if not any(reading.error is not None for reading in read.readings):
-            self._tell_readable(integration, message)
+            self._tell_readable(integration, read)
 
     def end_window(self, suppressed: Suppressed) -> None:
         """Open what came in a maintenance window that has ended, unless it is open, or another window lasts."""
@@ -126,7 +126,7 @@ class Plan:
     def _take(self, read: Read, position: int, reading: Reading, integration: Integration) -> None:
         event, message = reading.event, read.message
         if reading.error is not None:
-            told = self._tell_unreadable(integration, message, reading.error)
+            told = self._tell_unreadable(integration, read, reading.error)
             self._record(read, position, reading, "failed", reading.error, told.id)
             return
         if reading.dropped_by is not None:
@@ -146,7 +146,7 @@ class Plan:
             return
         kind: ChangeKind = {"open": "appended", "update": "updated", "close": "closed"}[reading.action]  # type: ignore[assignment]
         trace: list[str] = []
-        cause = _cause(integration, message)
+        cause = _cause(integration, read)
         alert = self.alerts.changed(alert, kind, reading, event, integration, cause, occurred_at, trace)
         self._record(read, position, reading, kind, None, alert.id, trace)  # type: ignore[arg-type]  # these kinds are outcomes
 
@@ -173,7 +173,7 @@ class Plan:
             self._suppress(read, position, reading, integration, keys[0], *window)
             return
         trace: list[str] = []
-        cause = _cause(integration, message)
+        cause = _cause(integration, read)
         alert = self.alerts.opened(keys[0], reading, event, integration, cause, _occurred_at(event, message), trace)
         self._record(read, position, reading, "opened", None, alert.id, trace)
 
@@ -203,22 +203,22 @@ class Plan:
 
     # messages that cannot be read
 
-    def _tell_unreadable(self, integration: Integration, message: Message, error: str) -> Alert:
+    def _tell_unreadable(self, integration: Integration, read: Read, error: str) -> Alert:
         event = Event(
             source_id=f"unreadable:{integration.id}",
             source=SELF,
             subject=f"{integration.name}: message could not be read",
-            description=f"Message {message.id} is kept and can be replayed. {error}",
+            description=f"Message {read.message.id} is kept and can be replayed. {error}",
             source_status="unreadable",
         )
         reading = Reading(action="open", event=event, severity="error")
-        cause = _cause(integration, message)
+        cause = _cause(integration, read)
         alert = self.alerts.find(unreadable_key(integration))
         if alert is None:
             return self.alerts.opened(unreadable_key(integration), reading, event, integration, cause, None, [])
         return self.alerts.changed(alert, "appended", reading, event, integration, cause, None, [])
 
-    def _tell_readable(self, integration: Integration, message: Message) -> None:
+    def _tell_readable(self, integration: Integration, read: Read) -> None:
         alert = self.alerts.find(unreadable_key(integration))
         if alert is None:
             return
@@ -228,7 +228,7 @@ class Plan:
             subject=f"{integration.name}: messages are read again",
             source_status="read",
         )
-        cause = _cause(integration, message)
+        cause = _cause(integration, read)
         self.alerts.changed(alert, "closed", Reading(action="close", event=event), event, integration, cause, None, [])
 
     # what became of each event
@@ -273,8 +273,9 @@ def set_aside(message: Message, *, tries: int, reason: str) -> Deferred:
     return Deferred(message_id=message.id, endpoint_id=message.endpoint_id, tries=tries, reason=reason)
 
 
-def _cause(integration: Integration, message: Message) -> Cause:
-    return Cause(actor=integration.name, integration=integration, message_id=message.id)
+def _cause(integration: Integration, read: Read) -> Cause:
+    actor = f"{integration.name}, replayed" if read.run else integration.name
+    return Cause(actor=actor, integration=integration, message_id=read.message.id)
 
 
 def _occurred_at(event: Event, message: Message) -> int | None:

@@ -405,6 +405,9 @@ def test_a_replay_is_a_run_of_its_own(world: World) -> None:
     world.say(reading("open"))
     changes = world.take(world.read(reading("open"), run=1))
     assert (changes.events[0].run, changes.events[0].outcome) == (1, "appended")
+    assert changes.timeline[-1].actor == "shop, replayed"
+    taken = world.take(world.read(msgspec.structs.replace(reading("open"), acknowledged=True), run=2))
+    assert taken.alerts[-1].assignee == "shop", "it is no person who replays it"
 
 
 TEXTS = st.text("ab:|/\\*%_.\0 ", min_size=0, max_size=4)
