@@ -141,7 +141,9 @@ class Alerts:
         if reading.acknowledged:
             trace.append("acknowledged already: it is assigned, and nobody is told")
             return replace(alert, status="assigned", assignee=alert.assignee or self._named(alert.integration_id))
+        names = f"told: {names_told(alert.routing, self._directory.people)}"
         if alert.source == SELF:
+            trace.append(names)
             return replace(alert, told_at=self._now)
         delay = advanced.delay
         earlier: Sequence[int] = ()
@@ -163,7 +165,7 @@ class Alerts:
                 self._members.setdefault(leader.id, []).append(told)
                 return replace(told, told_at=None, leader_id=leader.id)
             leaders.append(told)
-        trace.append(f"told: {names_told(told.routing, self._directory.people)}")
+        trace.append(names)
         if why is not None:
             trace.append(why)
         return told

@@ -121,7 +121,7 @@ def _tell(alerts: Alerts, concern: Concern, mine: Integration, now: int) -> None
     event = Event(source_id=concern.source_id, source=SELF, subject=concern.subject, description=concern.description)
     reading = Reading(action="open", event=event, severity=concern.severity)
     if alert is None:
-        alerts.opened(_key(concern), reading, event, mine, cause, None, [])
+        alerts.opened(_key(concern), reading, event, mine, cause, None, None)
     else:
         alerts.changed(alert, "appended", reading, event, mine, cause, None, [])
 

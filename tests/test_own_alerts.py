@@ -96,7 +96,8 @@ async def test_messages_that_wait_open_one_alert_which_closes_once_they_are_read
     assert await house.look(LATE) == [(BACKLOG, "closed")]
     assert [(one.kind, one.user) for one in await house.state.notifications()] == [("closed", "ann"), ("opened", "ann")]
     assert house.told == 2
-    last = (await house.state.timeline(1))[-1]
+    first, last = await house.state.timeline(1)
+    assert (first.actor, first.text) == (SELF, f"{BACKLOG}; told: policy operators")
     assert (last.actor, last.text) == (SELF, "over, after 15 s")
 
 
