@@ -88,13 +88,15 @@ class Plan:
             alert = self._tell_unreadable(integration, read, read.error)
             self._record_failed(read, read.error, f"read with template {integration.template}", alert.id)
             return
+        reading_it: dict[str, Integration] = {}
         for position, reading in enumerate(read.readings):
-            # What cannot be read is told for the endpoint's first: its alert is the one that was looked up, and is closed.
-            taken_by = reading.integration_id if reading.error is None else None
-            taker = self._directory.integration(message.endpoint_id, taken_by) or integration
+            taker = self._directory.integration(message.endpoint_id, reading.integration_id) or integration
             self._take(read, position, reading, taker)
+            if reading.error is None and reading.dropped_by is None:
+                reading_it[taker.id] = taker
         if not any(reading.error is not None for reading in read.readings):
-            self._tell_readable(integration, read)
+            for taker in reading_it.values():
+                self._tell_readable(taker, read)
 
     def end_window(self, suppressed: Suppressed) -> None:
         """Open what came in a maintenance window that has ended, unless it is open, or another window lasts."""

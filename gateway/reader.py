@@ -95,8 +95,10 @@ class Readings:
             return self._read_one(job.message, job.integration)
 
         def read(integration: Integration) -> tuple[Way, list[Reading]]:
-            readings = self._read_one(job.message, integration)
-            return (integration.template, self.rulebook(integration).file.each, len(readings)), readings
+            readings, book = self._read_one(job.message, integration), self.rulebook(integration)
+            if [reading.reason for reading in readings] == [book.nothing]:  # another may find something
+                readings = [msgspec.structs.replace(readings[0], dropped_by=book.nothing)]
+            return (integration.template, book.file.each, len(readings)), readings
 
         return shared_out([job.integration, *job.others], read, fan_out=job.fan_out)
 

@@ -20,6 +20,8 @@ async def of_messages(transaction: Transaction, reads: Iterable[Read], directory
         for reading in read.readings:
             endpoint_id = read.message.endpoint_id
             taker = directory.integration(endpoint_id, reading.integration_id) or read.integration
+            if taker is not None:
+                wanted.keys[unreadable_key(taker)] = None
             if reading.event is not None and taker is not None:
                 wanted.add(directory.keys(endpoint_id, reading.event, taker), reading, taker)
     return await wanted.known(transaction)

@@ -86,6 +86,11 @@ class Rulebook:
         self._acknowledge = compile_condition(acknowledge, "[acknowledge]") if acknowledge is not None else None
         self._router = Router(advanced)
 
+    @property
+    def nothing(self) -> str:
+        """The reason of what holds no event: its list is empty."""
+        return f"the list {self.file.each!r} is empty"
+
     def readings(self, request: Request) -> list[Reading]:
         """
         What the message says, event by event.
@@ -97,8 +102,7 @@ class Rulebook:
             if not self._has_code:
                 scopes = self._scopes(request)
                 if not scopes:
-                    nothing = Reading(action="ignore", reason=f"the list {self.file.each!r} is empty")
-                    return [self._turned_away(request.scope) or nothing]
+                    return [self._turned_away(request.scope) or Reading(action="ignore", reason=self.nothing)]
                 if len(scopes) > 1:
                     return self._each_alone(request, scopes)
                 request.table = partial(self._alone, scopes[0])

@@ -63,11 +63,11 @@ class Recalled:
         return {}
 
 
-def keys_of(reads: Sequence[Read]) -> list[AlertKey]:
+def keys_of(reads: Sequence[Read], directory: Directory | None = None) -> list[AlertKey]:
     """The keys that these messages are looked up by."""
     recalled = Recalled()
     with contextlib.suppress(StopIteration):
-        of_messages(cast("Transaction", recalled), reads, DIRECTORY, NOW).send(None)
+        of_messages(cast("Transaction", recalled), reads, directory or DIRECTORY, NOW).send(None)
     return recalled.keys
 
 
@@ -365,7 +365,7 @@ def test_one_event_of_a_batch_that_cannot_be_read_fails_alone(world: World) -> N
     assert [alert.status for alert in world.say(reading("close", "a")).alerts] == ["closed", "closed"]
 
 
-def test_an_event_that_a_clone_could_not_read_is_told_once_for_the_endpoint() -> None:
+def test_an_event_that_a_clone_could_not_read_is_told_for_the_clone_until_it_reads_one() -> None:
     first = Integration(id="int_1", endpoint_id="e", name="first", template="acme", created_at=0, updated_at=0)
     clone = msgspec.structs.replace(first, id="int_2", name="clone", sequence=1)
     message = Message(id=1, endpoint_id="e", received_at=NOW)
@@ -375,7 +375,16 @@ def test_an_event_that_a_clone_could_not_read_is_told_once_for_the_endpoint() ->
     plan = Plan(Known(), 1, directory, NOW)
     plan.apply(read)
     (opened,) = plan.finish().alerts
-    assert opened.key in keys_of([read]), "a second message would not find the alert, and open it again"
+    assert (opened.subject, opened.integration_id) == ("clone: message could not be read", "int_2")
+    assert opened.key in keys_of([read], directory), "a second message would not find the alert, and open it again"
+    for taker, status in ((first, "open"), (clone, "closed")):
+        taken = msgspec.structs.replace(reading("open"), integration_id=taker.id)
+        again = msgspec.structs.replace(read, readings=[taken])
+        assert (opened.key in keys_of([again], directory)) is (taker is clone)
+        plan = Plan(Known(alerts={opened.key: opened}), 2, directory, NOW)
+        plan.apply(again)
+        plan.finish()
+        assert (plan.alerts.find(opened.key) is None) is (status == "closed")
 
 
 def test_a_message_that_is_ignored_was_read_too(world: World) -> None:
