@@ -12,10 +12,11 @@ The metadata is read without importing code; `template.py` is imported when its 
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -336,14 +337,30 @@ def import_file(path: Path, name: str) -> Any:
 
 
 def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings, if they hold only keys that an integration may set; raises TemplateError with the nearest such key."""
+    """
+    The settings, if they hold only what an integration may set.
+
+    Raises TemplateError with the nearest key for another one, and for numbers that JSON, which settings are kept in, has not.
+    """
     known = [*SETTINGS_KEYS, *ADVANCED_KEYS]
     for key in settings:
         if key not in known:
             hint = f"; it is no part of the settings: {_ELSEWHERE[key]}" if key in _ELSEWHERE else nearest(key, known)
             msg = f"an integration cannot set {key!r}{hint}; it can set {', '.join(known)}"
             raise TemplateError(msg)
+        for number in _numbers(settings[key]):
+            if not math.isfinite(number):
+                msg = f"[{key}]: {number} is no number that a message can hold; leave it out"
+                raise TemplateError(msg)
     return settings
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
+        yield from _numbers(part)
 
 
 def merge(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """
 Texts of an alert in a team's own words, made with minijinja: `{{ source_name }}: {{ subject }}`.
 
-minijinja counts what a text costs and stops it: a loop ends, and a gigabyte is never made. It does not count what it takes to
-write out a list that is repeated (`[1] * 100000000`), or one within itself over and over; so numbers alone are multiplied, and
-a text that takes long without any message is refused. What is in the message is data, never a template. A text that fails
-leaves the field as the template has it, and the explanation says why.
+minijinja counts what a text costs and stops it: a loop ends, and a gigabyte is never made. What it does not count is writing
+out a list that is repeated (`[1] * 100000000`), or one within itself over and over: such a text is refused where it takes
+long without any message, else whoever reads the message is stopped when its time is over. What is in the message is data, never
+a template. A text that fails leaves the field as the template has it, and the explanation says why.
 """
 
 from __future__ import annotations
@@ -39,12 +39,6 @@ _TESTS = """
 _STRING = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
 _CODE = re.compile(
     rf"\{{#.*?#\}}|\{{%[-+]?\s*raw\s*[-+]?%\}}.*?\bendraw\b|\{{[{{%]((?:{_STRING}|(?!\}}\}}|%\}}).)*)", re.DOTALL
-)
-_NUMBER = r"(?<![\w.\])])\d\w*(?:\.\d+)?"
-_MADE_NUMBER = r"\|\s*(?:float|int|length|round)\b"
-_TIMES = re.compile(
-    rf"(?P<left>(?:{_NUMBER}|{_MADE_NUMBER}(?:\(\d*\))?)\s*)?(?<!\*)\*(?!\*)"
-    rf"(?P<right>\s*(?:{_NUMBER}|[\w.]+\s*{_MADE_NUMBER})(?!\s*[\w.|(\[]))?"
 )
 
 
@@ -101,15 +95,13 @@ class Text:
             for one in found:
                 if not self._knows(kind, one):
                     return f"there is no {kind} {one}{nearest(one, names)}"
+        made = re.findall(r"\bset\s+([A-Za-z_]\w*)", code)  # in one branch of an `if`, say
         for one in sorted(self._environment.undeclared_variables_in_template(self.name)):
-            if known is None or one in known or self._is("defined", one, {}):
+            if known is None or one in known or one in made or self._is("defined", one, {}):
                 continue
             if re.search(rf"(?<![.|\w]){one}\s*\(", code):
                 return f"there is no function {one}(); a filter is written after what it changes, subject|upper"
             return f"there is no {one}{nearest(one, list(known))}; for a value of the message write message.{one}"
-        for times in _TIMES.finditer(code):
-            if times["left"] is None or times["right"] is None:
-                return "* multiplies numbers alone, and only what is known to be one: write message.used|float * 100"
         started = time.thread_time()
         self.render({})
         spent = time.thread_time() - started

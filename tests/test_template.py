@@ -258,6 +258,8 @@ def test_settings_are_a_difference_to_the_template(make: Make) -> None:
         ({"severity": {"critical": "P1"}}, 'severity.critical is a text; write a list, ["…"] or a table, { … }'),
         ({"maintenance": {}}, "it is no part of the settings: see `alert-gateway maintenance add`; it can set"),
         ({"policy": "p"}, "it is no part of the settings: give it with --policy; another one by"),
+        ({"open": {"is_one_of": [float("nan")]}}, "[open]: nan is no number that a message can hold; leave it out"),
+        ({"filters": {"any": [{"is_one_of": [1.5, float("-inf")]}]}}, "[filters]: -inf is no number"),
         ({"verification": {"kind": "hmac"}}, "settings of an integration with acme: "),
     ],
 )

@@ -132,6 +132,7 @@ HOSTILE = {
     "splitting": "{% for i in range(9000) %}{% set x = message.big.split('x') %}{% endfor %}",
     "a long list as text": "{{ message.long }}",
     "wrong type": "{{ 1 + 'x' }}",
+    "repeating": "{{ 'x' * 1000000000 }}",
 }
 
 
@@ -144,15 +145,7 @@ def test_a_hostile_text_ends_and_leaves_the_field_as_it_is(source: str) -> None:
     assert "\n" not in problem
 
 
-TIMES = "multiplies numbers alone"
 REFUSED = {
-    "{{ 'x' * 1000000000 }}": TIMES,
-    "{{ ([1]*100000000)|tojson }}": TIMES,
-    "{{ message.list * 100 }}": TIMES,
-    "{{ 100 * message.list }}": TIMES,
-    "{{ 100 * 3|string|list }}": TIMES,
-    "{{ message.n|float * [1] }}": TIMES,
-    "{{ message.l[0] * 3 }}": TIMES,
     "{{ {'a': {'b': 1}}|length ~ [1]*30000000 }}": "to make, whatever comes; make it of less",
     "{% set n = namespace(a=[1]) %}{% for i in range(22) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a }}": "to make",
     "{{ subject|uper }}": "there is no filter uper; did you mean upper?",
@@ -181,6 +174,9 @@ def test_what_goes_wrong_whatever_comes_is_refused(source: str, words: str) -> N
         ("{# 'x' * 9|uper #}{{ '* |uper' }}{% raw %}{{ a * b|uper }}{% endraw %}", "* |uper{{ a * b|uper }}"),
         ("{{ message.used|float * 100 }} % of {{ 2 * 3 ** 2 }}", "93.0 % of 18"),
         ("{{ (message.used / 2)|round(3) * 100 }} {{ 2 * message.n|int }}", "46.5 14"),
+        ("{{ 24 * 60 * 60 }} {{ message.used * -1 }} {{ 100 * (message.n|int / 7) }}", "86400 -0.93 100.0"),
+        ("{{ message.used|float * 100 if message.used else 'n/a' }}", "93.0"),
+        ("{% if message.x %}{% set y = 1 %}{% else %}{% set y = 2 %}{% endif %}{{ y }}", "2"),
         ("{% for i in range(2) %}{{ loop.index }}{% endfor %}{{ namespace(a=1).a }}{{ dict(b=2).b }}", "1212"),
         ("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(subject) }}{% set y = 1 %}{{ y }}", "<disk>1"),
         ("{{ subject is defined and subject is not none and subject is startingwith('d') }}", "True"),
