@@ -160,10 +160,11 @@ def _effects(
     names: Mapping[str, str],
 ) -> list[Effect]:
     """Events with the changes that they made: of those that a message made to an alert, the last are of its last reading."""
-    left = {key: list(of) for key, of in changes.items() if any(event.message_id == key[0] for event in events)}
+    left: dict[tuple[int, int], list[Change]] = {}
     effects = []
     for event in reversed(events):
-        made = left.get((event.message_id, event.alert_id or 0), [])
+        key = event.message_id, event.alert_id or 0
+        made = left.setdefault(key, list(changes.get(key, ())))
         changed = event.outcome in CHANGING
         of = event.integration_id
         effect = Effect(

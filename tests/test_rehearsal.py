@@ -13,8 +13,9 @@ from gateway import rehearsal
 from gateway.actions import assign_alert, close_alert
 from gateway.comparison import Rehearsed
 from gateway.directory import Directory, directory_of
+from gateway.history import history_since
 from gateway.integrations import change_integration, find_integration
-from gateway.models import Message
+from gateway.models import Change, Message
 from gateway.people import find_policy, find_user
 from tests.recorded import NOON, PLUGINS, Recorded, recorded, told
 from tests.test_reconciliation import HOUR, hour
@@ -438,6 +439,30 @@ async def test_on_any_day_it_says_what_was_and_what_a_replay_does(seed: int, tmp
                 if one.id not in known and one.status != "withdrawn"
             ]
         )
+
+
+class LookedUp(dict[tuple[int, int], list[Change]]):
+    """Changes that are looked up, as they must be where there are many: not walked for each message."""
+
+    def __iter__(self) -> Any:
+        msg = "all changes of the time were walked; look up those of one message by its id and the alert's"
+        raise AssertionError(msg)
+
+    items = keys = values = __iter__
+
+
+async def test_the_changes_of_a_long_time_are_not_walked_for_each_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def looked_up(*given: Any) -> Any:
+        history = await history_since(*given)
+        return msgspec.structs.replace(history, changes=LookedUp(history.changes))
+
+    monkeypatch.setattr(rehearsal, "history_since", looked_up)
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        await sent(gateway, *MESSAGES)
+        assert differing(await since(gateway, 0)) == []
 
 
 # nothing is changed
