@@ -114,13 +114,14 @@ class Applying:
         return made if table.token == KEPT else None
 
     async def _change_integration(self, table: IntegrationTable) -> None:
+        found = await find_integration(self._state, table.name)
         integration = await change_integration(
             self._state,
             self._plugins,
             self._clock,
-            await find_integration(self._state, table.name),
+            # Two that change places have the same one in between; that the file's places fit has been looked at.
+            msgspec.structs.replace(found, sequence=table.sequence),
             enabled=table.enabled,
-            sequence=table.sequence,
             **await self._fields(table),
         )
         await self._change_windows(integration, table)

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.advanced import advanced_of
 from gateway.clock import Clock
-from gateway.errors import NotFoundError, SettingsError, TemplateError
+from gateway.errors import ConflictError, NotFoundError, SettingsError, TemplateError
 from gateway.models import Endpoint, Integration
 from gateway.names import check_free, checked_name, url_name
 from gateway.people import find_group, find_policy
@@ -144,18 +144,37 @@ async def change_integration(
     Change fields of an integration; its URL stays.
 
     Raises TemplateError where settings do not fit its template, NotFoundError where they name what is not there, ConflictError
-    where the name is taken.
+    where the name is taken, or its place in the sequence.
     """
     if "name" in changes:
         changes["name"] = checked_name("an integration", changes["name"])
         others = [one.name for one in await state.integrations() if one.id != integration.id]
         check_free("an integration", changes["name"], others)
+    if "sequence" in changes:
+        await _check_place(state, integration, changes["sequence"])
     changed = msgspec.structs.replace(integration, **changes, updated_at=max(clock.now(), integration.updated_at + 1))
     if "settings" in changes:
         check_fit(plugins.template(integration.template), changed.settings)
         await check_references(state, changed.settings)
     await state.save_integration(changed)
     return changed
+
+
+async def _check_place(state: State, integration: Integration, sequence: int) -> None:
+    """Raise ConflictError where another integration of its endpoint has this number."""
+    others = [
+        one
+        for one in await state.integrations()
+        if one.endpoint_id == integration.endpoint_id and one.id != integration.id
+    ]
+    taken = next((one for one in others if one.sequence == sequence), None)
+    if taken is not None:
+        numbers = ", ".join(str(one) for one in sorted(one.sequence for one in others))
+        msg = (
+            f"{integration.name!r} cannot be number {sequence} in the sequence of its endpoint: {taken.name!r} is; "
+            f"take another number (taken: {numbers})"
+        )
+        raise ConflictError(msg)
 
 
 async def clone_integration(

@@ -171,6 +171,20 @@ def test_a_clone_moves_to_the_front_and_takes_another_name(doors: World) -> None
     assert "staging" in doors.text("integrations", "list")
 
 
+def test_two_of_an_endpoint_never_have_the_same_place(doors: World) -> None:
+    doors.cli("integrations", "clone", "Doors", "--name", "Staging", "--settings", settings('fallback = "open"\n'))
+    doors.cli("integrations", "clone", "Doors", "--name", "Third")
+    said = error(doors, "integrations", "set", "Third", "--sequence", "1")
+    assert said.startswith(
+        "'Third' cannot be number 1 in the sequence of its endpoint: 'Staging' is; take another number"
+    )
+    assert doors.cli("integrations", "set", "Third", "--sequence", "2")["sequence"] == 2, "its own place is no other's"
+    Path("export.toml").write_text(doors.text("config", "export"))
+    assert doors.cli("config", "check", "export.toml")["changes"] == 0
+    doors.cli("integrations", "add", "custom", "--name", "Elsewhere")
+    assert doors.cli("integrations", "set", "Elsewhere", "--sequence", "1")["sequence"] == 1, "on another endpoint"
+
+
 # maintenance
 
 

@@ -240,6 +240,19 @@ async def test_a_file_may_lean_on_what_is_there_unless_that_is_pruned(tmp_path: 
             await gateway.steps(added.replace("sequence = 8", "sequence = 7"))
 
 
+async def test_clones_change_places(tmp_path: Path) -> None:
+    def file(first: int, second: int) -> str:
+        one = '[[integration]]\nname = "Doors"\ntemplate = "custom"\n'
+        for name, sequence in (("A", first), ("B", second)):
+            one += f'[[integration]]\nname = "{name}"\ntemplate = "custom"\nclone_of = "Doors"\nsequence = {sequence}\n'
+        return one
+
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(file(1, 2))
+        await gateway.apply(file(2, 1))
+        assert await gateway.steps(file(2, 1)) == []
+
+
 # what cannot be
 
 
