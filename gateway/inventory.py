@@ -19,6 +19,7 @@ from gateway.configuration import (
     StepTable,
     UserTable,
     WindowTable,
+    by_name,
     said_span,
 )
 from gateway.hours import Window
@@ -42,6 +43,39 @@ async def inventory_of(state: State) -> Inventory:
         configuration=configuration,
         endpoints={one.name: endpoints[one.endpoint_id] for one in await state.integrations() if one.name in firsts},
     )
+
+
+def led_as_in(wanted: Configuration, inventory: Inventory) -> Inventory:
+    """
+    The same, told as a file tells it: where the first on an endpoint is a clone of another one on it, that one leads.
+
+    So a file moves a clone before the first, and back: they share what they shared, and only their numbers are otherwise.
+    """
+    there = by_name(inventory.configuration.integration)
+    leaders = {
+        table.name: there[table.clone_of]
+        for table in wanted.integration
+        if table.clone_of in there and there[table.clone_of].clone_of == table.name
+    }
+    tables = [_led(table, there, leaders) for table in inventory.configuration.integration]
+    return Inventory(
+        configuration=msgspec.structs.replace(inventory.configuration, integration=tables),
+        endpoints={
+            leaders[name].name if name in leaders else name: endpoint for name, endpoint in inventory.endpoints.items()
+        },
+    )
+
+
+def _led(
+    table: IntegrationTable, there: Mapping[str, IntegrationTable], leaders: Mapping[str, IntegrationTable]
+) -> IntegrationTable:
+    first = there[table.clone_of or table.name]
+    leader = leaders.get(first.name)
+    if leader is None:
+        return table
+    own = {"clone_of": None, "fan_out": first.fan_out, "token": first.token, "secret": first.secret}
+    of_a_clone = {"clone_of": leader.name, "fan_out": False, "token": KEPT, "secret": None}
+    return msgspec.structs.replace(table, **(own if table.name == leader.name else of_a_clone))
 
 
 async def exported(state: State) -> Configuration:

@@ -29,7 +29,7 @@ from gateway.configuration import (
 from gateway.configuration_file import clone_flaw
 from gateway.errors import GatewayError, NotFoundError
 from gateway.integrations import check_fit, check_secret
-from gateway.inventory import Inventory
+from gateway.inventory import Inventory, led_as_in
 from gateway.names import check_free
 from gateway.plugins import Plugins
 from gateway.references import References
@@ -60,7 +60,7 @@ class Reconciliation:
     """
     One gateway, as `inventory` has it, and files.
 
-    `warnings` is what `steps` has passed though it could not be looked at.
+    `warnings` is what `steps` has passed though it could not be looked at; `inventory` is then told as the file tells it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Reconciliation:
         check_contact: CheckContact,
         references: References,
     ) -> None:
-        self._there, self._endpoints = inventory.configuration, inventory.endpoints
+        self.inventory = inventory
         self._vault, self._plugins = vault, plugins
         self._check_contact = check_contact
         self._references = references
@@ -86,12 +86,13 @@ class Reconciliation:
         file has it, and whose template is gone, is passed with a warning.
         """
         wanted = tidied(wanted)
+        self.inventory = led_as_in(wanted, self.inventory)
         for user in wanted.user:
             user.contacts = await self._contacts(user)
         self._check(wanted, prune=prune)
         steps: list[Step] = []
         for kind in KINDS:
-            known = by_name(getattr(self._there, kind))
+            known = by_name(getattr(self.inventory.configuration, kind))
             tables = sorted(getattr(wanted, kind), key=lambda table: getattr(table, "clone_of", None) is not None)
             for table in tables:  # clones after what they share
                 if table.name not in known:
@@ -104,7 +105,7 @@ class Reconciliation:
         steps: list[Step] = []
         for kind in reversed(KINDS):
             kept = by_name(getattr(wanted, kind))
-            gone = [table for table in getattr(self._there, kind) if table.name not in kept]
+            gone = [table for table in getattr(self.inventory.configuration, kind) if table.name not in kept]
             gone.sort(key=lambda table: getattr(table, "clone_of", None) is None)  # clones before what they share
             steps += [Step(verb="delete", kind=kind, table=table) for table in gone]  # type: ignore[arg-type]
         return steps
@@ -132,7 +133,7 @@ class Reconciliation:
         return found + (self._references_differ(wanted) if isinstance(wanted, IntegrationTable) else [])
 
     def _references_differ(self, table: IntegrationTable) -> list[str]:
-        endpoint = self._endpoints.get(table.name)
+        endpoint = self.inventory.endpoints.get(table.name)
         if endpoint is None:  # that of a clone is the first's
             return []
         found = []
@@ -153,10 +154,10 @@ class Reconciliation:
 
     def _check(self, wanted: Configuration, *, prune: bool) -> None:
         """Raise GatewayError where a step could not be carried out, so that none is before all can be."""
-        after = wanted if prune else merged(self._there, wanted)
+        after = wanted if prune else merged(self.inventory.configuration, wanted)
         known = {kind: {table.name for table in getattr(after, kind)} for kind in KINDS}
         for kind in KINDS:
-            taken = by_name(getattr(self._there, kind))
+            taken = by_name(getattr(self.inventory.configuration, kind))
             for table in getattr(wanted, kind):
                 if table.name not in taken:
                     with _about(f"[[{kind}]] {table.name!r}"):
@@ -166,7 +167,7 @@ class Reconciliation:
         for policy in wanted.policy:
             for step in policy.steps:
                 _known(f"[[policy]] {policy.name!r}", "user", step.users, known["user"])
-        owners = {endpoint.token_hash: name for name, endpoint in self._endpoints.items()}
+        owners = {endpoint.token_hash: name for name, endpoint in self.inventory.endpoints.items()}
         for table in wanted.integration:
             where = f"[[integration]] {table.name!r}"
             _known(where, "policy", [table.policy] if table.policy is not None else [], known["policy"])
@@ -179,17 +180,18 @@ class Reconciliation:
                 raise GatewayError(msg)
             with _about(where):
                 self._check_integration(table, known, owners)
+        _check_left(wanted, after)
 
     def _fixed_flaw(self, table: IntegrationTable) -> str | None:
         """What of an integration that is there cannot be changed."""
-        there = by_name(self._there.integration).get(table.name)
+        there = by_name(self.inventory.configuration.integration).get(table.name)
         remedy = "delete the integration first, or give the new one another name"
         if there is not None and there.template != table.template:
             return f"it has the template {there.template}, which stays; {remedy}"
         if there is not None and there.clone_of != table.clone_of:
             whose = "an endpoint of its own" if there.clone_of is None else f"the endpoint of {there.clone_of!r}"
             return f"it is on {whose}, which stays; {remedy}"
-        if table.secret == KEPT and (there is None or self._endpoints[table.name].secret is None):
+        if table.secret == KEPT and (there is None or self.inventory.endpoints[table.name].secret is None):
             return "its secret is to be kept, and there is none; write env:NAME or file:PATH"
         return None
 
@@ -198,7 +200,7 @@ class Reconciliation:
             folder = self._plugins.template(table.template)
             file = check_fit(folder, table.settings)
         except GatewayError as error:
-            there = by_name(self._there.integration).get(table.name)
+            there = by_name(self.inventory.configuration.integration).get(table.name)
             if there is None or self._differences(table, there):
                 raise
             self.warnings.append(f"integration {table.name!r} stays as it is: {error}")
@@ -219,6 +221,19 @@ def merged(there: Configuration, wanted: Configuration) -> Configuration:
     """What there will be where nothing is pruned."""
     both = {kind: by_name(getattr(there, kind)) | by_name(getattr(wanted, kind)) for kind in KINDS}
     return Configuration(**{kind: list(tables.values()) for kind, tables in both.items()})
+
+
+def _check_left(wanted: Configuration, after: Configuration) -> None:
+    """Raise GatewayError where what is not in the file would no longer be in its place on an endpoint of the file."""
+    names = {table.name for table in wanted.integration}
+    shared = {table.clone_of or table.name for table in wanted.integration}
+    others = [table for table in after.integration if table.name in names or table.clone_of is None]
+    for table in after.integration:
+        if table.name not in names and table.clone_of in shared:
+            problem = clone_flaw(table, others)
+            if problem is not None:
+                msg = f"the integration {table.name!r}, which is not in the file: {problem}; add it to the file"
+                raise GatewayError(msg)
 
 
 @contextlib.contextmanager

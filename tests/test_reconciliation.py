@@ -15,7 +15,7 @@ from gateway.clock import ManualClock
 from gateway.configuration import Configuration, GroupTable, IntegrationTable, PolicyTable, StepTable, UserTable
 from gateway.configuration_file import parse, to_toml
 from gateway.errors import GatewayError
-from gateway.integrations import find_endpoint, find_integration, replace_secret, rotate_token
+from gateway.integrations import change_integration, find_endpoint, find_integration, replace_secret, rotate_token
 from gateway.people import find_user
 from gateway.vault import new_token
 from tests.recorded import NOON, PLUGINS, Recorded, recorded
@@ -240,17 +240,66 @@ async def test_a_file_may_lean_on_what_is_there_unless_that_is_pruned(tmp_path: 
             await gateway.steps(added.replace("sequence = 8", "sequence = 7"))
 
 
-async def test_clones_change_places(tmp_path: Path) -> None:
-    def file(first: int, second: int) -> str:
-        one = '[[integration]]\nname = "Doors"\ntemplate = "custom"\n'
-        for name, sequence in (("A", first), ("B", second)):
-            one += f'[[integration]]\nname = "{name}"\ntemplate = "custom"\nclone_of = "Doors"\nsequence = {sequence}\n'
-        return one
+SHARING = """
+[[integration]]
+name = "G"
+template = "custom"
+fan_out = true
+token = "env:TOKEN"
+secret = "env:SECRET"
 
-    async with recorded(tmp_path) as gateway:
-        await gateway.apply(file(1, 2))
-        await gateway.apply(file(2, 1))
-        assert await gateway.steps(file(2, 1)) == []
+[[integration]]
+name = "I"
+template = "custom"
+clone_of = "G"
+sequence = 1
+
+[[integration]]
+name = "K"
+template = "custom"
+clone_of = "G"
+sequence = 2
+"""
+
+
+async def test_clones_change_places(tmp_path: Path) -> None:
+    changed = SHARING.replace("sequence = 1", "sequence = 3").replace("sequence = 2", "sequence = 1")
+    async with recorded(tmp_path, environ=ENVIRON) as gateway:
+        await gateway.apply(SHARING)
+        await gateway.apply(changed)
+        assert await gateway.steps(changed) == []
+
+
+async def test_a_file_moves_a_clone_before_the_first_and_back(tmp_path: Path) -> None:
+    async with recorded(tmp_path, environ=ENVIRON) as gateway:
+        await gateway.apply(SHARING)
+        before, endpoints = await gateway.export(), await gateway.state.endpoints()
+        first = await find_integration(gateway.state, "G")
+        await change_integration(gateway.state, PLUGINS, gateway.clock, first, sequence=20)
+        after = await gateway.export()
+        assert 'clone_of = "I"' in after
+        for file, details in ((before, ["sequence: 20 → 0"]), (after, ["sequence: 0 → 20"])) * 2:
+            (step,) = await gateway.steps(file, prune=True)
+            assert (step.name, step.details) == ("G", details)
+            await gateway.apply(file)
+            assert await gateway.export() == file
+            assert await gateway.steps(file, prune=True) == []
+            assert await gateway.state.endpoints() == endpoints, "the URL and the secret stay"
+
+
+async def test_what_shares_an_endpoint_follows_it_though_it_is_not_in_the_file(tmp_path: Path) -> None:
+    moved = '[[integration]]\nname = "I"\ntemplate = "custom"\nsequence = 1\n'
+    moved += '[[integration]]\nname = "G"\ntemplate = "custom"\nclone_of = "I"\nsequence = 20\n'
+    async with recorded(tmp_path, environ=ENVIRON) as gateway:
+        await gateway.apply(SHARING)
+        with pytest.raises(
+            GatewayError, match="'K', which is not in the file: its `sequence` is 2; it comes after 'I'"
+        ):
+            await gateway.steps(moved.replace("sequence = 1", "sequence = 5"))
+        await gateway.apply(moved)
+        assert [one.clone_of for one in parse(await gateway.export(), "x").integration] == [None, "I", "I"]
+        assert (await gateway.state.endpoints())[0].fan_out is False, "the file has it so, of the first"
+        assert await gateway.steps(moved) == []
 
 
 # what cannot be

@@ -196,6 +196,7 @@ async def _planned(
             raise GatewayError(msg) from None
         warnings = list(reconciliation.warnings)
         if steps or warn:
+            inventory = reconciliation.inventory
             after = wanted if prune else merged(inventory.configuration, wanted)
             warnings += await cautions_in(session, journal, inventory.endpoints, wanted, after)
         return steps, warnings
