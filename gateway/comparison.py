@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +23,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """
     One thing that would be otherwise.
 
-    `event` counts the events of the message from 0; `what` is `outcome`, `integration`, `told`, a field, `custom.customer` …
+    `event` counts the events of the message from 0, those that would be no more after the others; `what` is `outcome`,
+    `integration`, `told`, a field, `custom.customer` …
     """
 
     event: int
@@ -103,12 +103,26 @@ class Rehearsed(msgspec.Struct, kw_only=True):
     before: list[Effect] | None = None
 
     @property
+    def pairs(self) -> list[tuple[Effect | None, Effect | None]]:
+        """
+        Each event as it was and as it would be; last, those that would be no more.
+
+        One that the same integration read under the same id is the same, whatever others take besides; the rest is the same
+        by its place.
+        """
+        before = list(self.before or ())
+        partners = [_taken(before, effect) for effect in self.effects]
+        partners = [partner or (before.pop(0) if before else None) for partner in partners]
+        return [*zip(partners, self.effects, strict=True), *((effect, None) for effect in before)]
+
+    @property
     def differences(self) -> list[Difference]:
         """What a person would notice to be otherwise than before; nothing where there is no before."""
-        pairs = itertools.zip_longest(self.before, self.effects) if self.before is not None else ()
+        if self.before is None:
+            return []
         return [
             Difference(event=at, what=what, before=old, after=new)
-            for at, (before, after) in enumerate(pairs)
+            for at, (before, after) in enumerate(self.pairs)
             for what, old, new in _differing(before, after)
         ]
 
@@ -116,6 +130,19 @@ class Rehearsed(msgspec.Struct, kw_only=True):
     def differs(self) -> bool:
         """Whether anything that a person would notice is otherwise than before."""
         return bool(self.differences)
+
+
+def _taken(effects: list[Effect], like: Effect) -> Effect | None:
+    """The first of these of the same integration and id, taken out."""
+    for at, effect in enumerate(effects):
+        if _whose(effect) == _whose(like):
+            return effects.pop(at)
+    return None
+
+
+def _whose(effect: Effect) -> tuple[str | None, str | None]:
+    read = effect.reading.event if effect.reading is not None else None
+    return effect.event.integration_id, None if read is None else read.source_id
 
 
 def _differing(before: Effect | None, after: Effect | None) -> Iterator[tuple[str, object, object]]:

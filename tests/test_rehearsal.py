@@ -323,6 +323,28 @@ async def test_another_integration_that_takes_an_event_is_said(tmp_path: Path) -
         assert said == [("integration", "Doors", "Clone")]
 
 
+async def test_one_more_that_takes_an_event_is_all_that_differs(tmp_path: Path) -> None:
+    fan_out = FILE + "fan_out = true\n"
+    third = CLONE.replace('"Clone"', '"Third"').replace("= 1", "= 2")
+    nothing = 'settings = { filters = { all = [{ field = "source_id", is_one_of = ["none"] }] } }\n'
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(fan_out + CLONE + nothing + third + 'settings = { each = "doors" }\n')
+        body = {"doors": [door("b", "open"), door("c", "open")], **door("a", "open")}
+        await sent(gateway, (0, body))
+        assert differing(await since(gateway, -1)) == []
+        (found,) = await since(gateway, -1, "Clone", settings={})
+        assert [(effect.integration, effect.event.outcome) for effect in found.effects] == [
+            *(("Doors", "opened"), ("Clone", "opened"), ("Third", "opened"), ("Third", "opened")),
+        ]
+        said = [(one.event, one.what, one.before, one.after) for one in found.differences]
+        assert said == [(1, "action", None, "open"), (1, "outcome", None, "opened"), (1, "integration", None, "Clone")]
+        (found,) = await since(
+            gateway, -1, settings={"filters": {"all": [{"field": "source_id", "is_one_of": ["none"]}]}}
+        )
+        said = [(one.event, one.what, one.before, one.after) for one in found.differences]
+        assert said == [(2, "action", "open", None), (2, "outcome", "opened", None), (2, "integration", "Doors", None)]
+
+
 async def test_another_policy_differs_where_an_alert_opens(tmp_path: Path) -> None:
     async with recorded(tmp_path) as gateway:
         await gateway.apply(FILE)

@@ -200,7 +200,7 @@ def _print(session: Session, found: Sequence[Rehearsed]) -> None:
         return
     for one in found:
         if one.message.id:
-            was = [f"was {cell(said)}" for said in _all_said(one, one.before or ())] or ["not read yet"]
+            was = [f"was {cell(before)}" for before, _ in _all_said(one) if before is not None] or ["not read yet"]
             session.out.lines([f"message {one.message.id}, received at {iso(one.message.received_at)}", *was, ""])
         for effect in one.effects:
             session.out.lines([*(f"  {cell(line)}" for line in effect.event.trace), ""])
@@ -220,23 +220,29 @@ def _print_changes(session: Session, found: Sequence[Rehearsed], *, everything: 
     session.out.lines([f"{messages}; {count or 'none'} would have done something else"])
     rows = []
     for one in shown:
-        was = ["(not read yet)"] if one.before is None else _all_said(one, one.before)
-        for before, after in itertools.zip_longest(was, _all_said(one, one.effects)):
+        said = _all_said(one)
+        was = ["(not read yet)"] if one.before is None else [before for before, _ in said]
+        for before, after in itertools.zip_longest(was, [after for _, after in said]):
             rows.append([one.message.id, iso(one.message.received_at), before, after])
     if rows:
         session.out.lines([""])
         session.out.table(("ID", "RECEIVED AT", "WAS", "WOULD HAVE BEEN"), rows)
 
 
-def _all_said(one: Rehearsed, effects: Sequence[Effect]) -> list[str]:
-    """Each of these effects of a message in a line, with what is otherwise than in those that it is compared with."""
+def _all_said(one: Rehearsed) -> list[tuple[str | None, str | None]]:
+    """Each event of a message as it was and as it would be, in a line each, with what is otherwise in the other."""
     differing: dict[int, list[str]] = {}
     for difference in one.differences:
         differing.setdefault(difference.event, []).append(difference.what)
-    return [_said(effect, differing.get(at, ())) for at, effect in enumerate(effects)]
+    return [
+        (_said(before, differing.get(at, ())), _said(after, differing.get(at, ())))
+        for at, (before, after) in enumerate(one.pairs)
+    ]
 
 
-def _said(effect: Effect, differing: Sequence[str]) -> str:
+def _said(effect: Effect | None, differing: Sequence[str]) -> str | None:
+    if effect is None:
+        return None
     event, change = effect.event, effect.change
     words = [f"{event.outcome}: {event.reason}" if event.reason else event.outcome]
     if change is not None:
