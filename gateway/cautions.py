@@ -21,6 +21,7 @@ LOOKED_AT = 100
 """How many of the newest messages are read."""
 _LEAST_WORD = 3
 _SHOWN = 5
+_TAKES_BY = ("accepts", "form_field", "each", "fields", "filters")
 
 Reads = Callable[[Message], tuple[Sequence[Reading], str | None]]
 """The readings of a message with the new settings, and why it cannot be read, if it cannot."""
@@ -162,9 +163,14 @@ def _same_filters(integration: Integration, directory: Directory) -> Iterator[st
     for other in directory.integrations.get(integration.endpoint_id, ()):
         if other.id == integration.id or not other.enabled:
             continue
-        if other.settings.get("filters", {}) == integration.settings.get("filters", {}):
+        if _takes_by(other) == _takes_by(integration):
             first, second = sorted((other, integration), key=lambda one: (one.sequence, one.created_at, one.id))
             yield f"{first.name} and {second.name} have the same filters on one endpoint, so {second.name} never takes anything"
+
+
+def _takes_by(integration: Integration) -> list[object]:
+    """All that decides what an integration can read and lets pass: what another reads otherwise may be left for it."""
+    return [integration.template, *(integration.settings.get(key) or None for key in _TAKES_BY)]
 
 
 def _tells_nobody(integration: Integration, directory: Directory) -> Iterator[str]:

@@ -204,6 +204,34 @@ async def test_clones_with_the_same_filters(tmp_path: Path) -> None:
         assert await cautions(gateway, "Doors") == []
 
 
+@pytest.mark.parametrize(
+    ("template", "settings"),
+    [
+        ("custom", {"each": "doors"}),
+        ("custom", {"fields": {"source_id": "{id}"}}),
+        ("custom", {"filters": {"any": [{"field": "source_name", "is_one_of": ["staging"]}]}}),
+        ("datadog", {}),
+    ],
+)
+async def test_a_clone_that_reads_otherwise_takes_what_the_first_leaves(
+    template: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    clone = f'[[integration]]\nname = "Staging"\ntemplate = "{template}"\nclone_of = "Doors"\nsequence = 1\n'
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE + clone + 'policy = "Night"\n')
+        assert await cautions(gateway, "Staging", **settings) == []
+        assert await cautions(gateway, "Doors") == []
+
+
+async def test_a_clone_that_only_opens_otherwise_takes_nothing(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        doors = await find_integration(gateway.state, "Doors")
+        await clone_integration(gateway.state, PLUGINS, gateway.clock, doors, name="Staging")
+        (said,) = await cautions(gateway, "Staging", fallback="open")
+        assert said.endswith("so Staging never takes anything")
+
+
 async def test_a_pattern_that_re2_refuses_is_not_even_saved(tmp_path: Path) -> None:
     async with recorded(tmp_path) as gateway:
         await gateway.apply(FILE)
