@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from gateway.directory import Directory
-from gateway.mapping import Hole, Text
+from gateway.mapping import Hole, Text, to_text
 from gateway.models import SEVERITIES, Integration, Message, Reading
 from gateway.rules import Condition
 from gateway.template import TemplateFile
@@ -105,25 +105,35 @@ def _in_two_lists(file: TemplateFile) -> Iterator[str]:
         fields = (None, field, getattr(file.fields, field))
         for name, other in itertools.combinations(lists, 2):
             # What meets the first in any case never comes to the other, whatever that asks for besides.
-            for value in sorted(_values(lists[name], fields, sure=True) & _values(lists[other], fields, sure=False)):
+            both = _values(lists[name], fields, sure=True) & _values(lists[other], fields, sure=False)
+            for value in sorted({value for value, _ in both}):
                 yield f"{value!r} is in {name} and in {other}; {name} is looked at first, so {other} never has it"
 
 
-def _values(rule: Condition | Sequence[object] | None, fields: Sequence[str | None], *, sure: bool) -> set[str]:
-    """The values of a field that meet a condition; if `sure` those alone that meet it whatever else a message says."""
+def _values(
+    rule: Condition | Sequence[object] | None, fields: Sequence[str | None], *, sure: bool
+) -> set[tuple[str, bool]]:
+    """
+    The values of a field that meet a condition; if `sure` those alone that meet it whatever else a message says.
+
+    Each with whether it is as it is written, or without regard to case. A sure one is as its condition compares; of the
+    others, each is in both ways, as what comes first may take it in either.
+    """
     if not isinstance(rule, Condition):
-        return {_folded(value) for value in rule or ()}
+        rule = Condition(is_one_of=list(rule or ()))  # type: ignore[arg-type]
     if rule.not_ or rule.field not in fields:
         return set()
     parts = rule.any or rule.all or []
     if sure and rule.all is not None and len(parts) > 1:
         return set()
-    listed = rule.is_one_of or rule.contains or rule.starts_with or ()
-    return {_folded(value) for value in listed}.union(*(_values(part, fields, sure=sure) for part in parts))
-
-
-def _folded(value: object) -> str:
-    return str(value).strip().casefold()
+    found: set[tuple[str, bool]] = set().union(*(_values(part, fields, sure=sure) for part in parts))
+    for value in rule.is_one_of or rule.contains or rule.starts_with or ():
+        text = to_text(value).strip()
+        if rule.case_sensitive or not sure:
+            found.add((text, True))
+        if not (rule.case_sensitive and sure):
+            found.add((text.casefold(), False))
+    return found
 
 
 def _constant_id(file: TemplateFile) -> Iterator[str]:

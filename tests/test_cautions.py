@@ -113,6 +113,14 @@ async def test_a_value_in_no_list(tmp_path: Path) -> None:
             "'ok' is in [open] and in [close]",
         ),
         (
+            {"open": {"is_one_of": ["ok"]}, "close": {"is_one_of": ["OK"], "case_sensitive": True}},
+            "'ok' is in [open] and in [close]",
+        ),
+        (
+            {"open": {"is_one_of": ["OK"], "case_sensitive": True}, "close": {"is_one_of": [" OK", "ok"]}},
+            "'OK' is in [open] and in [close]",
+        ),
+        (
             {"close": {"all": [{"field": "{status}", "is_one_of": ["open"]}, {"field": "{x}", "is_present": True}]}},
             "'open' is in [open] and in [close]",
         ),
@@ -137,6 +145,17 @@ async def test_a_value_that_opens_only_sometimes_may_close_too(rule: dict[str, A
     async with recorded(tmp_path) as gateway:
         await gateway.apply(FILE)
         assert await cautions(gateway, open=rule) == []
+
+
+@pytest.mark.parametrize("case_sensitive", [False, True])
+async def test_a_rule_that_heeds_case_leaves_other_cases_to_the_next(case_sensitive: bool, tmp_path: Path) -> None:
+    rules: dict[str, Any] = {
+        "open": {"is_one_of": ["Open", "ok"], "case_sensitive": True},
+        "close": {"is_one_of": ["open", "OK"], "case_sensitive": case_sensitive},
+    }
+    async with recorded(tmp_path) as gateway:
+        await gateway.apply(FILE)
+        assert await cautions(gateway, **rules) == []
 
 
 async def test_a_severity_in_no_list(tmp_path: Path) -> None:
