@@ -45,7 +45,7 @@ def cautions_of(
         *_constant_id(file),
         *_moving_id(file, readings),
         *_same_filters(integration, directory),
-        *_tells_nobody(integration, directory),
+        *tells_nobody(integration, directory),
     ]
     return list(dict.fromkeys(found))
 
@@ -183,7 +183,8 @@ def _takes_by(integration: Integration) -> list[object]:
     return [integration.template, *(integration.settings.get(key) or None for key in _TAKES_BY)]
 
 
-def _tells_nobody(integration: Integration, directory: Directory) -> Iterator[str]:
+def tells_nobody(integration: Integration, directory: Directory) -> Iterator[str]:
+    """That nobody, or nobody of one of its policies, could be notified of its alerts."""
     people = directory.people
     named = [integration.policy_id] if integration.policy_id else []
     named += [

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
+from gateway.store.sqlite import SqliteJournal
 from gateway.vault import new_token
 from tests.test_cli_log import World
 
@@ -490,6 +491,43 @@ template = "custom"
     assert "\nwarning: Doors: the status 'broken' came once in the last 1 messages" in text
     assert "\nwarning: Doors: 'open' is in [open] and in [close]" in text
     assert text.index("warning:") < text.index("done: 1 change")
+
+
+def test_messages_are_read_once_for_each_endpoint_and_only_for_what_changes(
+    doors: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors.cli("integrations", "clone", "Doors", "--name", "Staging", "--settings", settings('fallback = "open"\n'))
+    doors.cli("integrations", "add", "custom", "--name", "Elsewhere", "--policy", "Night")
+    file = doors.text("config", "export")
+    read: list[str | None] = []
+    newest = SqliteJournal.newest
+
+    async def counted(self: SqliteJournal, limit: int, **more: Any) -> Any:
+        read.append(more["endpoint_id"])
+        return await newest(self, limit, **more)
+
+    monkeypatch.setattr(SqliteJournal, "newest", counted)
+
+    def read_by(*arguments: str, text: str, code: int = 0) -> tuple[int, Any]:
+        Path("gateway.toml").write_text(text)
+        read.clear()
+        said = doors.cli("config", *arguments, "gateway.toml", code=code)
+        assert len(read) == len(set(read)), "one endpoint's messages were read twice"
+        return len(read), said
+
+    assert read_by("check", text=file)[0] == 2
+    assert read_by("diff", text=file)[0] == 0
+    changed = file.replace('name = "Elsewhere"\n', 'name = "Elsewhere"\nenabled = false\n')
+    assert read_by("diff", text=changed, code=1)[0] == 1
+    read_now, said = read_by("apply", text=changed)
+    assert (read_now, said["warnings"]) == (1, []), "of Doors and Staging, which have the same filters, nothing is said"
+    silent = re.sub(r"contacts = \[[^\]]*\]\n", "", changed)
+    read_now, said = read_by("apply", text=silent)
+    assert read_now == 0, "only people change"
+    assert [line.partition(" notif")[0] for line in said["warnings"]] == [
+        "Doors, Staging, Elsewhere: the policy Night",
+        "Doors, Staging, Elsewhere: nobody is",
+    ]
 
 
 def test_an_export_is_applied_to_another_folder_byte_for_byte(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.cautions import LOOKED_AT, cautions_of
+from gateway.cautions import LOOKED_AT, cautions_of, tells_nobody
 from gateway.cli.output import cell
 from gateway.cli.reading import Bench
 from gateway.cli.session import Session
@@ -15,6 +15,7 @@ from gateway.errors import GatewayError
 from gateway.models import Endpoint, Integration, Message, Reading
 from gateway.prospect import prospective
 from gateway.reader import Job, Reply
+from gateway.reconciliation import Step
 from gateway.store.base import Journal, State
 
 _NAMED = 5
@@ -37,22 +38,33 @@ async def cautions_in(
     endpoints: Mapping[str, Endpoint],
     wanted: Configuration,
     after: Configuration,
+    steps: Sequence[Step] | None = None,
 ) -> list[str]:
     """
     What is likely wrong with the integrations of a file, each sentence once, with the names of those that it is about.
 
     `after` is all that there will be once `wanted` is applied; `endpoints` are those that there are, by the name of the
-    first on each.
+    first on each. With `steps`, only what these change is looked at: of an integration that has none, whether it still
+    tells somebody, where people change.
     """
     directory, about = prospective(after), {table.name for table in wanted.integration}
+    changed = about if steps is None else {step.name for step in steps if step.kind == "integration"}
+    people_change = any(step.kind != "integration" for step in steps or ())
     found: dict[str, list[str]] = {}
-    for integration in (one for them in directory.integrations.values() for one in them if one.name in about):
-        endpoint = endpoints.get(integration.endpoint_id)
+    for endpoint_id, integrations in directory.integrations.items():
+        them = [one for one in integrations if one.name in about]
+        endpoint = endpoints.get(endpoint_id)
         messages: Sequence[Message] = ()
-        if journal is not None and endpoint is not None:
+        if journal is not None and endpoint is not None and any(one.name in changed for one in them):
             messages = await journal.newest(LOOKED_AT, endpoint_id=endpoint.id)
-        with contextlib.suppress(GatewayError):  # of a template that is gone, the plan says so
-            for caution in _cautions(session, integration, directory, messages):
+        for integration in them:
+            cautions: Iterable[str] = ()
+            if integration.name in changed:
+                with contextlib.suppress(GatewayError):  # of a template that is gone, the plan says so
+                    cautions = _cautions(session, integration, directory, messages)
+            elif people_change:
+                cautions = tells_nobody(integration, directory)
+            for caution in cautions:
                 found.setdefault(caution, []).append(integration.name)
     return [f"{_listed(names)}: {caution}" for caution, names in found.items()]
 

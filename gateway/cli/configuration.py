@@ -198,7 +198,8 @@ async def _planned(
         if steps or warn:
             inventory = reconciliation.inventory
             after = wanted if prune else merged(inventory.configuration, wanted)
-            warnings += await cautions_in(session, journal, inventory.endpoints, wanted, after)
+            changed = None if warn else steps
+            warnings += await cautions_in(session, journal, inventory.endpoints, wanted, after, changed)
         return steps, warnings
 
 
