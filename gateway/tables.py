@@ -156,4 +156,4 @@ def _choices_in(kinds: Iterable[Any]) -> list[object]:
     for kind in kinds:
         parts = typing.get_args(kind)
         found += parts if typing.get_origin(kind) is typing.Literal else _choices_in(parts)
-    return found
+    return list(dict.fromkeys(found))  # a struct that is in a union twice says them twice

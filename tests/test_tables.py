@@ -14,6 +14,7 @@ from gateway.tables import struct_of
 class Leaf(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
     from_: str = ""
     count: int = 0
+    day: Literal["mon", "tue"] = "mon"
 
 
 class Branch(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,6 +79,13 @@ def test_what_is_wrong_names_the_key_and_the_nearest(raw: dict[str, Any], words:
         struct_of(raw, Tree, "settings", ("other",))
     assert str(refused.value).startswith("settings: ")
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("either", [{"day": "x"}, [{"day": "x"}]])
+def test_what_may_stand_in_two_ways_says_its_choices_once(either: Any) -> None:
+    with pytest.raises(TemplateError) as refused:
+        struct_of({"branch": {"name": "a", "either": either}}, Tree, "settings")
+    assert str(refused.value).endswith("is 'x'; it is one of mon, tue")
 
 
 def test_nothing_near_is_no_guess() -> None:
