@@ -24,6 +24,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a connection may still begin a request after the server was told to stop."""
     sweep: float = 0.25
     connections: int = 2000
+    pipelined: int = 128
+    """How many requests may wait on a connection behind the one that is being answered."""
 
 
 class Watch:

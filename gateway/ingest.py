@@ -86,6 +86,9 @@ UNMET_EXPECTATION = refusal(417, "unmet_expectation", "only Expect: 100-continue
 HEAD_TOO_LARGE = refusal(
     431, "headers_too_large", f"there are over {MAX_HEADERS} headers, or over {MAX_HEADER_BYTES} bytes of them"
 )
+TOO_MANY = refusal(
+    503, "busy", "too many requests wait on this connection", "wait for the answers", b"retry-after: 5\r\n"
+)
 _BUSY = refusal(503, "busy", "the message could not be stored now", "send it again")
 
 

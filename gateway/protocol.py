@@ -72,6 +72,7 @@ class Front(HttpToolsProtocol):
         self.intake: Intake | None = None  # the request that is arriving, where it goes the short way
         self.draining = False
         self.half_closed = False
+        self.stuck_since: float | None = None  # since when the other side has not read its answers
         self.farewell: Answer | None = None
 
     # the connection
@@ -117,10 +118,28 @@ class Front(HttpToolsProtocol):
         if self.phase in ("new", "idle"):
             self.since = self.loop.time()
 
+    def pause_writing(self) -> None:
+        """Read nothing more of a sender that does not read its answers."""
+        super().pause_writing()
+        self.stuck_since = self.loop.time()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with a sender that reads again."""
+        super().resume_writing()
+        self.stuck_since = None
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self.pipeline and not self.flow.write_paused:
+            self.flow.resume_reading()
+
     def swept(self, now: float) -> None:
         """End what took too long; called every now and then."""
         limits, waited = self.watch.limits, now - self.since
-        if self.phase in ("head", "body"):
+        if self.stuck_since is not None and now - self.stuck_since > limits.idle:
+            self.transport.abort()
+        elif self.phase in ("head", "body"):
             if waited > (limits.head if self.phase == "head" else limits.body):
                 self._refuse(rules.TIMED_OUT)
         elif self.phase in ("new", "idle"):
@@ -225,6 +244,8 @@ class Front(HttpToolsProtocol):
         So go pipelined messages too: uvicorn's queue has them wait for the answer before.
         """
         flaw = rules.head_flaw(self.url, self.headers)
+        if len(self.pipeline) >= self.watch.limits.pipelined:
+            flaw = rules.TOO_MANY
         if flaw is None and (rules.content_length(fields) or 0) > self.ingest.max_body:
             flaw = self.ingest.too_large
         if flaw is not None:
@@ -305,7 +326,6 @@ class Front(HttpToolsProtocol):
             if self.phase != "over":
                 self._over()
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self.farewell is not None:
@@ -314,6 +334,7 @@ class Front(HttpToolsProtocol):
             self._close()
         else:
             self._rest()
+        self._read_on()
 
     def _answer_head(self, answer: Answer, fields: dict[bytes, bytes], *, keep_alive: bool) -> None:
         """Answer a request for what its head says; keep the connection only where no body follows."""

@@ -6,6 +6,7 @@ What is wrong is said in words of TOML, with the nearest known key.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 import typing
@@ -157,3 +158,12 @@ def _choices_in(kinds: Iterable[Any]) -> list[object]:
         parts = typing.get_args(kind)
         found += parts if typing.get_origin(kind) is typing.Literal else _choices_in(parts)
     return list(dict.fromkeys(found))  # a struct that is in a union twice says them twice
+
+
+def endless_in(value: Any) -> Iterator[float]:
+    """The numbers in a value that are none: nan and inf, which TOML has and JSON has not."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield value
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
+        yield from endless_in(part)

@@ -12,11 +12,10 @@ The metadata is read without importing code; `template.py` is imported when its 
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -29,7 +28,7 @@ from gateway.errors import TemplateError, UnreadableError
 from gateway.handshakes import Handshake
 from gateway.models import Channel, Event, Ignored
 from gateway.rules import Condition, Filters, IgnoreRule, SeverityRules
-from gateway.tables import struct_of
+from gateway.tables import endless_in, struct_of
 from gateway.verify import Verification, check_delivery_id
 
 SUPPORTED_API = range(1, 2)
@@ -348,19 +347,10 @@ def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
             hint = f"; it is no part of the settings: {_ELSEWHERE[key]}" if key in _ELSEWHERE else nearest(key, known)
             msg = f"an integration cannot set {key!r}{hint}; it can set {', '.join(known)}"
             raise TemplateError(msg)
-        for number in _numbers(settings[key]):
-            if not math.isfinite(number):
-                msg = f"[{key}]: {number} is no number that a message can hold; leave it out"
-                raise TemplateError(msg)
+        for number in endless_in(settings[key]):
+            msg = f"[{key}]: {number} is no number that a message can hold; leave it out"
+            raise TemplateError(msg)
     return settings
-
-
-def _numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, float):
-        yield value
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    for part in parts:
-        yield from _numbers(part)
 
 
 def merge(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

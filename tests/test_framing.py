@@ -6,6 +6,7 @@ Each gets its status, nothing that is not whole is stored, and the log holds no 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import socket
@@ -407,6 +408,27 @@ def test_a_sender_that_goes_away_before_its_answer_is_stored_all_the_same(runnin
 def test_a_page_that_does_not_read_the_body_keeps_the_connection_in_step(running: Running) -> None:
     data = head("/impatient", "Content-Length: 5") + b"GET /"
     assert statuses(running.raw(data + head("/healthz", "Connection: close", method="GET"))) == [200, 200]
+
+
+def test_pipelined_requests_have_an_end(running: Running) -> None:
+    """What one connection asks for without waiting is kept in memory: not without end."""
+    got = statuses(running.raw(head("/healthz", method="GET") * 1000))
+    assert set(got[:-1]) == {200}
+    assert 100 < len(got) < 300
+    assert got[-1] == 503
+
+
+def test_a_sender_that_does_not_read_its_answers_is_not_read_and_then_cut_off(running: Running) -> None:
+    sent = 0
+    with running.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(2)
+        with contextlib.suppress(OSError):  # it blocks, or is cut off, whichever comes first
+            while sent < 200 << 20:
+                connection.sendall(head("/POSTAlert/a/b", method="PUT") * 1000)
+                sent += 50_000
+        _until(lambda: not running.server.server_state.connections)
+    assert sent < 64 << 20, "the sender is slowed down by what it does not read"
 
 
 def test_too_many_connections_are_503() -> None:
