@@ -254,7 +254,7 @@ class Alerts:
         telling: ChangeKind | None = None,
     ) -> Alert:
         """Take an alert over as it is now, with a line on its timeline, and tell people where that is due."""
-        alert = msgspec.structs.replace(alert, changes=alert.changes + 1, updated_at=self._now)
+        alert = msgspec.structs.replace(alert, changes=alert.changes + 1, updated_at=max(self._now, alert.updated_at))
         self._alerts[alert.id] = alert
         if alert.status == "closed":
             self._open.pop(alert.key, None)

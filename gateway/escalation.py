@@ -56,7 +56,8 @@ def notifications_of(
     if until is not None:
         told = ((user, contact, due_at) for user, contact, due_at in told if due_at <= until)
     if kind != "opened":
-        told = ((user, contact, now) for user, contact, due_at in told if due_at <= now)
+        reached = max(now, alert.updated_at)  # where the clock was set back, what was told stays told
+        told = ((user, contact, now) for user, contact, due_at in told if due_at <= reached)
     return [
         Notification(
             id=notification_id(alert.id, change.seq, contact.id),

@@ -29,6 +29,7 @@ import msgspec
 
 from gateway.config import PREFIX, Settings
 from gateway.errors import SettingsError, StoreUnusableError
+from gateway.vault import Vault
 from gateway.wake import Wake
 
 BACKLOG = 4096
@@ -125,6 +126,9 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda _url: None) 
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock(settings.data), bound(settings) as listener:
+        Vault.of_store(
+            settings.data
+        )  # a key that was lost, or is none, is said now; and it is there before the store is
         host, port = listener.getsockname()[:2]
         settings = msgspec.structs.replace(settings, port=port)
         running = settings.data / "running.json"
@@ -132,7 +136,10 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda _url: None) 
 
         def announce() -> None:
             ready(settings.base_url)
-            running.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "url": settings.base_url}))
+            with contextlib.suppress(OSError):  # the disk is full: others do not find it, and it runs
+                running.write_text(
+                    json.dumps({"pid": os.getpid(), "host": host, "port": port, "url": settings.base_url})
+                )
 
         try:
             asyncio.run(_run(settings, listener, announce))
@@ -215,8 +222,12 @@ def environ_of(settings: Settings, environ: Mapping[str, str] | None = None) -> 
 
 @contextlib.contextmanager
 def lock(data: Path) -> Any:  # a context manager
-    """Hold a data folder; raises StoreUnusableError that names the process which holds it already."""
-    file: IO[str] = (data / "gateway.lock").open("a+")
+    """Hold a data folder; raises StoreUnusableError that names the process which holds it already, or why it cannot be."""
+    try:
+        file: IO[str] = (data / "gateway.lock").open("a+")
+    except OSError as error:
+        msg = f"{data}: it cannot be written ({error.strerror}); give the user of the gateway the data folder and its files"
+        raise StoreUnusableError(msg) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,9 +235,10 @@ def lock(data: Path) -> Any:  # a context manager
             file.seek(0)
             msg = f"{data} is in use by the gateway with process id {file.read().strip() or 'unknown'}; stop that one first"
             raise StoreUnusableError(msg) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # the disk is full: it is held all the same
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
 
 

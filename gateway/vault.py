@@ -14,10 +14,12 @@ import os
 import secrets
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography.fernet import Fernet, InvalidToken
+from gateway.errors import SettingsError, StoreUnusableError
 
-from gateway.errors import SettingsError
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 TOKEN_PREFIX = "ag_"
 TOKEN_LENGTH = len(TOKEN_PREFIX) + 43 + 6
@@ -37,8 +39,33 @@ class Vault:
 
     @classmethod
     def open(cls, data: Path) -> Vault:
-        """The vault of a data folder; its key is made where there is none yet."""
+        """
+        The vault of a data folder; its key is made where there is none yet.
+
+        Raises StoreUnusableError where it cannot be read, SettingsError where it is none.
+        """
         path = data / "secret.key"
+        try:
+            return cls(cls._key_at(path))
+        except OSError as error:
+            msg = f"{path}: it cannot be made or read ({error.strerror}); give the user of the gateway the folder and its files"
+            raise StoreUnusableError(msg) from error
+
+    @classmethod
+    def of_store(cls, data: Path) -> Vault:
+        """As `open`, but where there is a store, a key that is missing was lost: raises StoreUnusableError then, too."""
+        path = data / "secret.key"
+        if (data / "state.db").exists() and not path.exists():
+            msg = (
+                f"{path} is missing, and there is a store: with another key no URL works and no secret can be opened; "
+                "restore it from the backup (or, to begin anew, take another data folder)"
+            )
+            raise StoreUnusableError(msg)
+        return cls.open(data)
+
+    @staticmethod
+    def _key_at(path: Path) -> bytes:
+        data = path.parent
         if not path.exists():
             data.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh = data / f".secret.key.{os.getpid()}.{secrets.token_hex(4)}"
@@ -53,7 +80,7 @@ class Vault:
                 pass
             finally:
                 fresh.unlink()
-        return cls(path.read_bytes())
+        return path.read_bytes()
 
     def _derive(self, purpose: bytes) -> bytes:
         return hmac.digest(self._key, b"alert-gateway:" + purpose, "sha256")
@@ -72,6 +99,8 @@ class Vault:
 
     def unseal(self, sealed: bytes) -> str:
         """Decrypt a secret from the store; raises SettingsError where another key sealed it."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet().decrypt(sealed).decode()
         except InvalidToken:
@@ -80,6 +109,8 @@ class Vault:
 
     def _fernet(self) -> Fernet:
         if self._seal_key is None:
+            from cryptography.fernet import Fernet
+
             self._seal_key = Fernet(base64.urlsafe_b64encode(self._derive(b"seal")))
         return self._seal_key
 

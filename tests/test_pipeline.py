@@ -410,6 +410,15 @@ def test_the_same_messages_give_the_same_ids() -> None:
     assert len({note.id for note in first.notifications}) == 2
 
 
+def test_a_close_after_the_clock_was_set_back_is_told_to_whom_the_opening_was(world: World) -> None:
+    told = {note.contact for note in world.say(reading("open")).notifications if note.due_at <= world.now}
+    world.now -= 10_000
+    closed = world.say(reading("close"))
+    assert told
+    assert {note.contact for note in closed.notifications} == told
+    assert closed.alerts[0].updated_at == world.now + 10_000, "it does not go back"
+
+
 def test_a_replay_is_a_run_of_its_own(world: World) -> None:
     world.say(reading("open"))
     changes = world.take(world.read(reading("open"), run=1))

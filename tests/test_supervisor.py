@@ -114,6 +114,15 @@ def test_a_data_folder_is_held_by_one(tmp_path: Path) -> None:
         pass  # and free again
 
 
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gateway.lock").mkdir()
+    with (
+        pytest.raises(StoreUnusableError, match=r"it cannot be written \(Is a directory\); give the user"),
+        lock(tmp_path),
+    ):
+        pass
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import SettingsError
+from gateway.errors import SettingsError, StoreUnusableError
 from gateway.vault import TOKEN_LENGTH, Vault, hint, is_token, new_id, new_token
 
 KEY = bytes(range(32))
@@ -27,6 +27,22 @@ def test_a_damaged_key_file_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         Vault.open(tmp_path)
     assert (tmp_path / "secret.key").read_bytes() == b"damaged"
+
+
+def test_a_key_that_was_lost_is_not_made_anew_beside_a_store(tmp_path: Path) -> None:
+    first = Vault.of_store(tmp_path)
+    (tmp_path / "state.db").write_bytes(b"")
+    assert Vault.of_store(tmp_path).token_hash(b"x") == first.token_hash(b"x")
+    (tmp_path / "secret.key").unlink()
+    with pytest.raises(StoreUnusableError, match=r"secret\.key is missing, and there is a store: .* restore it"):
+        Vault.of_store(tmp_path)
+    assert not (tmp_path / "secret.key").exists()
+
+
+def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").mkdir()
+    with pytest.raises(StoreUnusableError, match=r"secret\.key: it cannot be made or read \(Is a directory\)"):
+        Vault.open(tmp_path)
 
 
 def test_what_another_key_sealed_is_refused() -> None:

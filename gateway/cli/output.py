@@ -122,7 +122,12 @@ def _rich_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(head, no_wrap=whole, overflow="ignore" if whole else "fold")
     for row in rows:
         table.add_row(*(Text(text, style=_style(head, text)) for head, text in zip(heads, row, strict=True)))
-    Console(no_color=True if os.environ.get("NO_COLOR") else None, highlight=False).print(table)
+
+    class Honest(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich's own ends the process with 1, as if it could not be done
+
+    Honest(no_color=True if os.environ.get("NO_COLOR") else None, highlight=False).print(table)
 
 
 def _style(head: str, text: str) -> str:

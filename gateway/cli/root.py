@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import msgspec
@@ -88,6 +89,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. What goes wrong is one line on stderr: what, where, what to do."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in given
+    if sys.stdout is None:  # it was closed by whoever started this
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process lasts
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

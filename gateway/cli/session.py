@@ -43,7 +43,7 @@ class Session:
         """The installation's key."""
         from gateway.vault import Vault
 
-        return Vault.open(self.settings.data)
+        return Vault.of_store(self.settings.data)
 
     @functools.cached_property
     def plugins(self) -> Plugins:
@@ -115,6 +115,8 @@ class Session:
             raise NotFoundError(self._no_data())
         from gateway.store.sqlite import SqliteState
 
+        if make:
+            _ = self.vault  # the key is there before the store is: one that is missing later was lost
         state = SqliteState.open(self.settings.data, clock=self.clock)
         try:
             yield state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -21,7 +22,9 @@ from gateway.errors import StoreBusyError, StoreError, StoreUnusableError
 
 LEAST_SQLITE = (3, 51, 3)
 OPEN_PATIENCE_MS = 10_000
+_LEAST_FREE = 64 << 10  # what the log and the index of an open file begin with
 GIVE = "give the user of the gateway the data folder and its files, to read and write"
+FULL = "the disk is full; free some space, and the gateway goes on by itself"
 RESTORE = "nothing was changed; stop the gateway, keep this file and put the one from the backup in its place"
 
 
@@ -113,7 +116,9 @@ def translated(error: apsw.Error, path: Path, *, opening: bool = False) -> Store
         case apsw.BusyError() | apsw.LockedError():
             says = "another process has it locked; try again"
         case apsw.FullError():
-            says = "the disk is full; free some space, and the gateway goes on by itself"
+            says = FULL
+        case apsw.IOError() | apsw.CantOpenError() if _is_full(path):
+            says = FULL
         case apsw.CorruptError() | apsw.NotADBError():
             kind, says = StoreUnusableError, f"it is damaged, or no database ({words}); {RESTORE}"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
@@ -125,6 +130,13 @@ def translated(error: apsw.Error, path: Path, *, opening: bool = False) -> Store
         case _:
             kind, says = StoreError, f"{type(error).__name__}: {words}"
     return kind(f"{path}: {says}")
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _LEAST_FREE
+    except OSError:
+        return False
 
 
 def rollback(db: apsw.Connection) -> None:
