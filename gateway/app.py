@@ -29,7 +29,7 @@ from gateway.errors import StoreError
 from gateway.fetching import Fetching
 from gateway.ingest import BAD_REQUEST, TIMED_OUT, Admission, Answer, Ingest
 from gateway.metrics import CONTENT_TYPE, GatewayMetrics
-from gateway.own_alerts import LATE
+from gateway.own_alerts import LATE, backlog_of
 from gateway.store.base import Draft, Journal, Receipt, State
 
 _PREFIX = PREFIX.decode()
@@ -133,10 +133,8 @@ class Health:
         reasons = [trouble] if (trouble := self._trouble()) else []
         behind = 0
         try:
-            cursor, head = await self._state.cursor(), await self._journal.head()
-            behind = max(0, head - cursor)
-            waiting = await self._journal.read(cursor, 1) if behind else []
-            if waiting and (age := self._clock.now() - waiting[0].received_at) > LATE:
+            behind, oldest = await backlog_of(self._journal, await self._state.cursor())
+            if oldest is not None and (age := self._clock.now() - oldest) > LATE:
                 reasons.append(f"the worker is {behind} messages behind; the oldest waits for {age // 1000} s")
         except StoreError as error:
             reasons.append(str(error))

@@ -40,17 +40,23 @@ class Concern(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it opens again where somebody closed the alert; else only what came since does."""
 
 
+async def backlog_of(journal: Journal, cursor: int) -> tuple[int, int | None]:
+    """How many messages after the cursor wait to be read, and when the oldest was received; None where none does."""
+    behind = max(0, await journal.head() - cursor)
+    waiting = await journal.read(cursor, 1) if behind else []
+    return behind, waiting[0].received_at if waiting else None
+
+
 async def concerns_of(journal: Journal, state: State, now: int) -> list[Concern]:
     """What may be wrong, each with whether it is."""
     counts = await state.counts()
-    behind = await journal.head() - counts.cursor
-    waiting = await journal.read(counts.cursor, 1) if behind > 0 else []
+    behind, oldest = await backlog_of(journal, counts.cursor)
     backlog = f"{behind} messages wait to be read, the oldest since {{}}. The log of the worker says what holds it up."
     unsent = "The oldest has been due since {}. The log of the delivery process says what holds it up."
     dead = counts.notifications.get("dead", 0)
     letters = await state.notifications(status="dead", limit=_MOST) if dead else []
     return [
-        _waiting("backlog", "Messages are read late", waiting[0].received_at if waiting else None, now, backlog),
+        _waiting("backlog", "Messages are read late", oldest, now, backlog),
         _waiting("late notifications", "Notifications are sent late", await state.next_due(), now, unsent),
         Concern(
             source_id="dead letters",

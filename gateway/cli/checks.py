@@ -15,8 +15,7 @@ import msgspec
 from gateway.cli.session import Session
 from gateway.clock import iso
 from gateway.errors import GatewayError, SettingsError
-from gateway.models import Message
-from gateway.own_alerts import LATE
+from gateway.own_alerts import LATE, backlog_of
 
 if TYPE_CHECKING:
     from gateway.store.sqlite import SqliteJournal, SqliteState
@@ -193,7 +192,7 @@ async def _store(
     if newest and newest[0].received_at > now + _SKEW:
         found = f"the newest message was received at {iso(newest[0].received_at)}, which is still to come"
         yield Finding("clock", "problem", found, "the clock was set back; keep it with NTP")
-    yield await _backlog(session, journal, state, newest)
+    yield await _backlog(session, journal, state)
     counts = await state.counts()
     dead = counts.notifications.get("dead", 0)
     if dead:
@@ -207,12 +206,13 @@ async def _store(
         yield Finding("notifications", "ok", f"{counts.notifications.get('pending', 0)} pending, no dead letters")
     yield _own_policy(session.settings.own_policy, [policy.name for policy in await state.policies()])
     usable = session.plugins_with_code.cards
-    lost = [f"{one.name} ({one.template})" for one in await state.integrations() if one.template not in usable]
+    integrations = await state.integrations()
+    lost = [f"{one.name} ({one.template})" for one in integrations if one.template not in usable]
     if lost:
         found = f"their templates are gone or broken, so their messages are kept as failed: {', '.join(lost)}"
         fix = "install the plugin again and start the gateway anew, then `alert-gateway messages replay --failed`"
         yield Finding("integrations", "problem", found, fix)
-    silent = [one.name for one in await state.integrations() if one.enabled and one.policy_id is None]
+    silent = [one.name for one in integrations if one.enabled and one.policy_id is None]
     if silent:
         found = f"no policy, so nobody is notified: {', '.join(silent)}"
         yield Finding("integrations", "note", found, "`alert-gateway integrations set NAME --policy POLICY` names one")
@@ -227,17 +227,15 @@ def _own_policy(name: str, policies: list[str]) -> Finding:
     return Finding("own alerts", "ok", f"policy {name} is told of them")
 
 
-async def _backlog(session: Session, journal: SqliteJournal, state: SqliteState, newest: list[Message]) -> Finding:
-    cursor, deferred = await state.cursor(), len(await state.deferred(100_000))
-    head = newest[0].id if newest else 0
-    behind = max(head - cursor, 0)
+async def _backlog(session: Session, journal: SqliteJournal, state: SqliteState) -> Finding:
+    behind, oldest = await backlog_of(journal, await state.cursor())
+    deferred = len(await state.deferred(100_000))
     said = f"{behind} messages wait to be read, {deferred} wait aside"
     if not behind and not deferred:
         return Finding("backlog", "ok", "every message was read")
     if session.running is None:
         return Finding("backlog", "problem", said, "start the gateway; it goes on where it stopped")
-    oldest = await journal.read(cursor, 1)
-    if oldest and oldest[0].received_at < session.clock.now() - LATE:
+    if oldest is not None and oldest < session.clock.now() - LATE:
         fix = "look into the log of the worker; `alert-gateway messages list --outcome pending` lists them"
-        return Finding("backlog", "problem", f"{said}, the oldest since {iso(oldest[0].received_at)}", fix)
+        return Finding("backlog", "problem", f"{said}, the oldest since {iso(oldest)}", fix)
     return Finding("backlog", "ok", said)
